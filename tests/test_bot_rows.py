@@ -123,6 +123,23 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 
+async def test_deletions_notes_and_thresholds_show_in_rows_at_once(world: World) -> None:
+    for name in ("a", "b.old", "c.old", "d"):
+        world.api.add(f"{name}.demo.test", valid=False)
+    world.api.add("due.demo.test", days=20)
+    await digest(world)
+    await world.press("Delete", on=await world.ask("/ssl delete a.demo.test", "Delete", to=GENERAL))
+    await world.card("Now: 3 broken, 1 due", "No longer monitored, seen", by=BEN)
+    card = await world.ask("/ssl delete *.old.demo.test", "2 monitors", to=GENERAL)
+    await world.press("Delete 2", on=card)
+    await world.until(lambda: words(world.seen(by=BEN)[0]).count("No longer monitored") == 3)
+    await world.ask("/ssl note d.demo.test ask Ann", "ask Ann", to=GENERAL)
+    await world.card("Certificates on", "📝 ask Ann", by=BEN)
+    await world.ask("/ssl warn due.demo.test 5d", "5 days", to=GENERAL)
+    card = await world.card("Now: 1 broken", "📅 *ON SCHEDULE* · `due.demo.test`", by=BEN)
+    assert "fixed" not in words(card)  # the certificate is the same
+
+
 async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(world: World) -> None:
     lost, fixed = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
     await digest(world)

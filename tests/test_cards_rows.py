@@ -23,6 +23,7 @@ from bot.cards.monitor import monitor as one_card
 from bot.cards.row import (
     MOST_HOST,
     busy_row,
+    carried,
     group_row,
     grouped,
     list_row,
@@ -322,3 +323,15 @@ def test_an_edited_digest_mentions_nobody() -> None:
     _, edited = redrawn(posted.text, posted.blocks)
     assert "Nobody has taken" in str(edited)
     assert "U0BEN" not in str(edited)
+
+
+def test_a_row_whose_certificate_is_merely_due_later_is_not_struck() -> None:
+    monitor_due = row(target=Target("a.test"), not_after=NOW + 20 * DAY)
+    was = list_row(monitor_due, NOW, RULES)
+    later = Thresholds({monitor_due.target.host: "5d"})
+    for outcome in ("", "↻ fine · Ann, 09:00"):
+        new = carried(was, list_row(monitor_due, NOW, later, outcome=outcome), NOW)
+        assert "~`" not in new["text"]["text"]
+        assert "fixed" not in new["text"]["text"]
+    renewed = list_row(row(target=Target("a.test")), NOW, later)
+    assert "~`" in carried(was, renewed, NOW)["text"]["text"]

@@ -20,6 +20,7 @@ from bot.cards.row import (
     PART,
     group_row,
     grouped,
+    is_same,
     more_about_group,
     row_id,
 )
@@ -170,7 +171,10 @@ def refreshed(
         return None if _is_gone(lines[-1]) else (gone, None)
     was_fine = lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)) and not _volatile(lines)[1]
     if fine and not was_fine:
-        return group_row(members, now, rules, outcome=_fixed(members, now, rules)), None
+        fresh = group_row(members, now, rules)
+        same = is_same("\n".join(lines), str(fresh["text"]["text"]))
+        fixed = group_row(members, now, rules, outcome=_fixed(members, now, rules))
+        return (fresh if same else fixed), None
     _, pressed, told = "\n".join(lines[1:]).partition("↻")
     fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
     shown = str(fresh["text"]["text"]).split("\n")

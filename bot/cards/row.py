@@ -41,6 +41,7 @@ from bot.cards.monitor import (
 )
 from bot.severity import (
     ACT_NOW,
+    DUE,
     EXPIRED,
     NEVER_SCANNED,
     NOT_ALLOWED,
@@ -88,6 +89,7 @@ _WHO = ("🙋", "🔕", "⚠️")
 #: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
 _LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
 _FINE = (OK.symbol, ON_SCHEDULE.symbol)
+_DUE, _EXPIRES = (ACT_NOW.symbol, OVERDUE.symbol, DUE.symbol), re.compile(r"Expires <!date\^\d+")
 _NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
 #: How many characters of a date readers see, by its tokens (docs.slack.dev, formatting dates).
 _DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
@@ -259,18 +261,24 @@ def carried(old: Block, new: Block, now: datetime) -> Block:
     was, text = str(old["text"]["text"]), str(new["text"]["text"])
     _, _, said = was.partition("↻")
     if "↻" in text:
-        if was.startswith(_FINE) and "~`" not in was:
+        if (was.startswith(_FINE) and "~`" not in was) or is_same(was, text):
             text = re.sub("~(`[^`]+`)~", r"\1", text, count=1)
         elif text.startswith(_FINE) and not was.startswith(_NOT_BAD):
             text = text.replace("↻ renewed", "↻ fixed")
         return {**new, "text": {**new["text"], "text": text}}
     struck, fixed = "~`" in was, text.startswith(_FINE) and "issued " not in text.lower()
-    if fixed and (struck or not was.startswith(_NOT_BAD)):
+    if fixed and (struck or not was.startswith(_NOT_BAD)) and not is_same(was, text):
         text = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
         told = was.rpartition("\n")[2] if struck else fixed_line(now)
         return saying({**new, "text": {**new["text"], "text": text}}, told)
     said = f"↻{said}" if said else ""
     return saying(new, of_some(said) if PART.search(text) else said) if said else new
+
+
+def is_same(was: str, text: str) -> bool:
+    """Whether a due row has the same certificate still: not fixed if its renewal is due later."""
+    old, new = (_EXPIRES.findall(each) for each in (was, text))
+    return was.startswith(_DUE) and bool(old) and old == new
 
 
 def saying(row: Block, outcome: str) -> Block:

@@ -312,6 +312,7 @@ async def note(
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", name)
+    await after_scan.show(call)
     card = mark_cards.noted(name, text, unmatched=matching == 0)
     return replace(card, changed=((name, text or "removed"),))
 
@@ -339,6 +340,7 @@ async def note_certificate(
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", names[0], len(names) - 1)
+    await after_scan.show(call)
     card = mark_cards.noted(done[0], text, len(done) - 1)
     return replace(card, changed=tuple((name, text or "removed") for name in done))
 

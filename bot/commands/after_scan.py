@@ -74,12 +74,15 @@ async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
 
 async def show(
     call: Call,
-    rows: Sequence[MonitorSummary],
+    rows: Sequence[MonitorSummary] = (),
     fixers: Mapping[int, str] = MappingProxyType({}),
     *,
     complete: bool = False,
 ) -> None:
-    """Show these monitors in digests and notices too, with who has fixed which; end claims."""
+    """Show these monitors in digests and notices too, with who has fixed which; end claims.
+
+    Without monitors, all are shown as soon as the API has listed them.
+    """
     if call.watches.show:
         await call.watches.show(rows, complete, fixers)
     else:

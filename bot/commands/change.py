@@ -106,6 +106,7 @@ async def delete_now(call: Call, which: One) -> Message:
     row = rows[0]
     await call.api.delete(row.id)
     await call.records.forget(row.id)
+    await after_scan.show(call)
     line = replies.deleted_line(await call.who(), row.target.short)
     card = monitor_cards.deleted(row.target, row.id, line)
     return replace(card, changed=((str(row.target), "deleted"),))
@@ -210,6 +211,7 @@ async def delete_all(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
         else:
             done.append(row)
     await call.records.forget(*(row.id for row in done))
+    await after_scan.show(call)
     return list_cards.deleted([row.target for row in done], faults, gone, await call.who())
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from bot.blocks import Message
 from bot.cards import monitor as monitor_cards
+from bot.commands import after_scan
 from bot.commands.arguments import host_and_text
 from bot.commands.lookup import NO_HOSTS, Selector, router
 from bot.commands.router import ALIASES, FILLERS, GREETINGS, MEANT, SUBCOMMANDS, Call
@@ -85,6 +86,7 @@ async def warn(
     name = str(which.target or which.host)
     text = "" if rule.threshold is None else str(rule.threshold)
     await call.records.set_threshold(name, text, by=call.asker, now=call.now())
+    await after_scan.show(call)
     line = monitor_cards.warned_line(await call.who(), name, text)
     card = monitor_cards.warned(name, text, line, matching)
     return replace(card, changed=((name, text or "default"),))

@@ -155,7 +155,13 @@ class Scheduler:
         complete: bool,
         fixers: Mapping[int, str],
     ) -> None:
-        """Show at once in today's digests and notices what a scan has found, and who fixed what."""
+        """Show at once in today's digests and notices what a scan has found, and who fixed what.
+
+        If nothing was `seen`, the API is asked for everything.
+        """
+        if not seen:
+            self._tasks.start(self._refresh(records))
+            return
         with best_effort("show the results of scans in digests and notices"):
             found, rules = {row.id: row for row in seen}, records.rules.with_fixers(fixers)
             changed = await self._boards.refresh(found, rules, complete=complete)
