@@ -165,12 +165,12 @@ async def test_a_list_drops_unreadable_rows_and_says_so(
     responses.get(f"{API}/monitor/list", payload=OK | {"list": rows, "count": 9})
 
     assert [row.id for row in await door(session).list()] == [888, 889]
-    assert "Could not read 7 monitors in monitor/list: the first one has id" in caplog.text
+    assert "Could not read 7 of 9 monitors in monitor/list: the first one has id" in caplog.text
     assert r"""id '"?"', host '"a\\nb"' (""" in caplog.text
     caplog.clear()
     responses.get(f"{API}/monitor/list", payload=OK | {"list": [], "count": 2})
     assert (await door(session).list()).unreadable == 2
-    assert "Could not read 2 monitors in monitor/list: they are counted" in caplog.text
+    assert "Could not read 2 of 2 monitors in monitor/list: they are counted" in caplog.text
 
 
 @pytest.mark.parametrize("fields", [{"list": [], "count": 0}, {"list": []}, {"count": 0}], ids=str)

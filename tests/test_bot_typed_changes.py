@@ -57,7 +57,7 @@ async def test_a_mute_with_an_unread_length_or_a_second_host_changes_nothing(wor
     ):
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "Say how long")
     for typed in (", new.demo.test 3d", " and new.demo.test 3d", " new.demo.test for 3d"):
-        await world.ask(f"/ssl mute old.demo.test{typed}", "“mute” takes one at a time.")
+        await world.ask(f"/ssl mute old.demo.test{typed}", "Try `/ssl mute old.demo.test`.")
     await world.ask("/ssl mute old.demo.test off", "`/ssl unmute old.demo.test` ends a mute.")
     await world.settled()
     assert not any("🔕" in words(each) for each in world.seen())

@@ -402,8 +402,7 @@ class SSLMonitor:
         await asyncio.sleep(0)
         count = count_of(fields)
         rows = raw_rows(fields, count)
-        read = MonitorList()
-        first: dict[int, MonitorSummary] = {}
+        read, first = MonitorList(), dict[int, MonitorSummary]()
         lost, twice, which = 0, 0, ""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
@@ -422,8 +421,9 @@ class SSLMonitor:
         read.unreadable = max(lost + twice, (count or 0) - len(read))
         read.incomplete = read.unreadable > lost
         if read.unreadable:
-            why = which or "they are counted, but not listed"
-            log.warning("Could not read %d monitors in monitor/list: %s", read.unreadable, why)
+            lost, why = read.unreadable, which or "they are counted, but not listed"
+            of = lost + len(read)
+            log.warning("Could not read %d of %d monitors in monitor/list: %s", lost, of, why)
         return read
 
 

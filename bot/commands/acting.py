@@ -99,7 +99,7 @@ def _quoted(words: Sequence[str]) -> list[str]:
     host, *rest = host_first(words)
     text = " ".join(rest)
     if rest[0].lower() in AND or HOST.match(rest[0]):  # it would be lost in the reason
-        raise UsageError("“mute” takes one at a time.", "which")
+        raise UsageError(f"“mute” takes one at a time. Try `/ssl mute {host}`.", "which")
     if text.lower() in _ENDS:
         raise UsageError(f"“{text}” isn't a reason. `/ssl unmute {host}` ends a mute.", "reason")
     try:
