@@ -54,6 +54,8 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
         world.api.rows[numbers[fixed]]["ssl_fingerprint"] = "cd" * 32
         await refresh(world)
         await world.card(f"\n{2 - fixed} of 3 fixed")
+        story = await world.card(f"3 monitors: {1 + fixed} broken, {2 - fixed} OK.", within=3)
+        assert story.thread_ts == shown.ts
         assert f"Now: {1 + fixed} broken. When posted: 3 broken." in words(shown)
     assert "`h2.demo.test` +2" in row_of(shown, numbers[0])
     await world.press("I'll take it", on=shown)

@@ -163,7 +163,7 @@ def refreshed(
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
     if other or not (complete or _all_found(block, int(number), found)):
         return None
-    members = _members(block, int(number), found)
+    members = members_of(block, found)
     struck = "~`" in lines[0]
     fine = all(is_fine(row, now, rules) and row.expected_at is None for row in members)
     if not members:
@@ -239,17 +239,24 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
     return len(ids) < MOST_RESCANNED and all(each in found for each in ids)
 
 
-def _members(
-    block: Block, number: int, found: Mapping[int, MonitorSummary]
-) -> list[MonitorSummary]:
+def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
     """The monitors of a row: one, or all of a certificate's.
 
     If an ID now belongs to another host, it is another account's.
     """
+    if not (name := _name(block).removeprefix("row:")).isdecimal():
+        return []
+    number = int(name)
     first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
     if ids == [number] and row and not _names_host(first, row.target):
         return []
     return of_row(ids, found)
+
+
+def shown_state(row: Block) -> tuple[str, list[str]]:
+    """The state that a row shows, and how many of its monitors are fixed."""
+    text = str(row["text"]["text"])
+    return text.partition("\n")[0], PART.findall(text)
 
 
 def _names_host(row_text: str, target: Target) -> bool:

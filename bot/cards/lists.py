@@ -27,6 +27,7 @@ from bot.blocks import (
 from bot.cards import replies
 from bot.cards import table as table_cards
 from bot.cards.monitor import headline, ranges
+from bot.cards.monitor import monitor as monitor_card
 from bot.cards.row import BUSY, MOST_RESCANNED, group_row, grouped, text_row
 from bot.dates import HOUR
 from bot.errors import BotError
@@ -140,6 +141,15 @@ def monitors(
         (*top, *shown_rows[:LIST_WORST], table, *below),
         fallback=(*top, *_classic(shown_rows, rest, now, rules), _csv_button(asked)),
     )
+
+
+def story(
+    rows: Sequence[MonitorSummary], now: datetime, rules: Thresholds, *, said: str
+) -> Message:
+    """The reply about a row's monitors, which have one certificate; `said` is how it was fixed."""
+    if len(rows) == 1:
+        return monitor_card(rows[0], now, rules, said=said)
+    return monitors(rows, now, rules, title="Monitors of one certificate")
 
 
 def _classic(

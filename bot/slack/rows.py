@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bot.blocks import MAX_BLOCKS, Block, Message
-from bot.cards.batch import is_over, redrawn, refreshed
+from bot.cards.batch import is_over, members_of, redrawn, refreshed, shown_state
 from bot.cards.changes import ALL_BROKEN, OFFER
-from bot.cards.lists import OLD_MORE, OLD_ROW
-from bot.cards.monitor import monitor as monitor_card
+from bot.cards.lists import OLD_MORE, OLD_ROW, story
 from bot.cards.row import BUSY
 from bot.errors import (
     DatabaseUnavailable,
@@ -358,8 +357,8 @@ class Boards:
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
-            for reply, row, said in _stories(stored.board, rows, found):
-                card = monitor_card(row, now, rules, said=said)
+            for reply, members, said in _stories(stored.board, rows, found):
+                card = story(members, now, rules, said=said)
                 told = RowList(card.text, list(card.blocks), changes=1)
                 changed.append((stored.channel, reply, told))
         return changed
@@ -391,20 +390,17 @@ def _idle(rows: RowList, found: Mapping[int, MonitorSummary]) -> dict[int, Monit
 
 def _stories(
     before: Board, rows: RowList, found: Mapping[int, MonitorSummary]
-) -> Iterator[tuple[str, MonitorSummary, str]]:
-    """The replies about single monitors whose state has changed, and what the rows say of fixes.
+) -> Iterator[tuple[str, list[MonitorSummary], str]]:
+    """The replies about rows whose state has changed, and what the rows say of fixes.
 
-    One that is being scanned gets its card from the scan.
+    A row that is being scanned gets its reply from the scan.
     """
     for old in before.blocks:
-        number, new = re.fullmatch(r"row:(\d+)", name_of(old)), rows.row(old)
-        monitor = found.get(int(number[1])) if number else None
-        reply = before.stories.get(name_of(old))
-        if reply and monitor and new and not _is_busy(new):
-            was, text = str(old["text"]["text"]), str(new["text"]["text"])
-            alone = old.get("accessory", {}).get("action_id") == "ssl:scan:below"
-            if alone and was.partition("\n")[0] != text.partition("\n")[0]:
-                yield reply, monitor, text.rpartition("\n")[2] if "~`" in text else ""
+        new, reply = rows.row(old), before.stories.get(name_of(old))
+        if reply and new and not _is_busy(new) and shown_state(old) != shown_state(new):
+            text = str(new["text"]["text"])
+            if members := members_of(old, found):
+                yield reply, members, text.rpartition("\n")[2] if "~`" in text else ""
 
 
 def refresh_rows(
