@@ -1,7 +1,5 @@
 """Scanning and deleting several monitors at once: a preview, then one press."""
 
-import pytest
-
 from bot.cards.row import MOST_RESCANNED
 from tests.world import BEN, World, labels, words
 
@@ -46,12 +44,27 @@ async def test_what_of_a_batch_fails_is_counted_and_the_rest_is_reported(world: 
     assert len(world.api.rows) == 1
 
 
-async def test_many_presses_of_a_batch_count_as_one_scan_each(world: World) -> None:
+async def test_each_of_a_batch_is_done_once_and_progress_leaves_uses(
+    world: World,
+) -> None:
     broken(world, *(f"h{number}.demo.test" for number in range(40)))
     await world.say("/ssl scan broken")
     await world.press("Scan 40", on=await world.card("Scan these 40 monitors?"))
     await world.card("Scanned 40 monitors")
     assert len(world.api.asked("monitor/scan")) == 40
+
+    # Slack takes five answers for each response URL
+    broken(world, *(f"h{number}.other.test" for number in range(12)))
+    card = await world.ask("/ssl delete *.other.test", "Delete these 12 monitors?")
+    held = [world.api.hold("monitor/delete") for _ in range(12)]
+    await world.press("Delete 12", on=card)
+    for each in held:
+        await each.reached.wait()
+        world.later(seconds=3)
+        each.release()
+    await world.card("Deleted 12 monitors.")
+    shown = [call for call in world.slack.traffic if "Deleting" in str(call)]
+    assert 1 <= len(shown) <= 2
 
 
 async def test_too_many_to_scan_or_delete_at_once_are_not_offered(world: World) -> None:
@@ -74,25 +87,12 @@ async def test_one_press_deletes_them_all_after_asking(world: World) -> None:
     await world.ask("/ssl audit", "Recent changes", "a.demo.test", "b.demo.test")
 
 
-@pytest.mark.parametrize("verb", ["scan", "delete"])
-async def test_monitors_that_are_gone_by_the_press_are_counted(verb: str, world: World) -> None:
-    numbers = broken(world, "a.demo.test", "b.demo.test")
-    card = await world.ask(f"/ssl {verb} broken", f"{verb.title()} these 2 monitors?")
-    del world.api.rows[numbers[0]]
-    await world.press(f"{verb.title()} 2", on=card)
-    await world.card("1 monitor is no longer listed")
-
-
-async def test_progress_leaves_a_response_url_enough_uses_for_the_answer(world: World) -> None:
-    """Slack takes five answers for each response URL."""
-    broken(world, *(f"h{number}.demo.test" for number in range(12)))
-    card = await world.ask("/ssl delete *.demo.test", "Delete these 12 monitors?")
-    held = [world.api.hold("monitor/delete") for _ in range(12)]
-    await world.press("Delete 12", on=card)
-    for each in held:
-        await each.reached.wait()
-        world.later(seconds=3)
-        each.release()
-    await world.card("Deleted 12 monitors.")
-    shown = [call for call in world.slack.traffic if "Deleting" in str(call)]
-    assert 1 <= len(shown) <= 2
+async def test_monitors_that_are_gone_by_the_press_are_counted(world: World) -> None:
+    for count, verb in enumerate(("Delete", "Scan"), 1):
+        numbers = broken(world, "a.demo.test", "b.demo.test")
+        card = await world.ask(f"/ssl {verb.lower()} broken", f"{verb} these 2 monitors?")
+        del world.api.rows[numbers[0]]
+        await world.press(f"{verb} 2", on=card)
+        await world.settled()
+        told = [each for each in world.seen() if "1 monitor is no longer listed" in words(each)]
+        assert len(told) == count

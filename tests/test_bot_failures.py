@@ -15,13 +15,6 @@ from tests.world import World, labels, words
 LONG_AGO = "Mon, 23 Nov 2020 07:30:01 GMT"
 
 
-async def test_an_unreachable_api_is_reported(world: World) -> None:
-    await world.settled()
-    await world.api.close()
-
-    await world.ask("/ssl status api.demo.test", "could not be reached", "/ssl ping")
-
-
 async def test_an_api_that_breaks_during_a_change_may_have_made_it(world: World) -> None:
     first, second = (world.api.add(f"h{n}.demo.test") for n in range(2))
     world.api.drop("monitor/add")
@@ -46,7 +39,6 @@ async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World)
         world.api.refuse("monitor/list", 401, "who are you", status=status)
         told = ("KEY REFUSED", "SSLMONITOR_API_KEY", "python -m bot check", "req-0815")
         await world.ask("/ssl list", *told)
-
     world.api.add("a.demo.test")
     world.api.limit = 1
     card = await world.ask(
@@ -60,18 +52,9 @@ async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World)
     card = await world.ask("/ssl account", "REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)
 
-
-async def test_a_scan_that_fails_is_public_like_the_scan_and_can_be_repeated(world: World) -> None:
-    world.api.add("api.demo.test")
-    world.api.refuse("monitor/scan", 500, "no worker is free")
-    await world.say("/ssl scan api.demo.test")
-    card = await world.card("no worker is free", "`api.demo.test`", by=BEN)
-    assert labels(card) == ["Rescan"]
-
-    await world.press("Rescan", on=card, by=BEN)
-
-    became = await world.card("OK", "asked by Ben", by=BEN)
-    assert became.ts == card.ts
+    await world.settled()
+    await world.api.close()
+    await world.ask("/ssl status api.demo.test", "could not be reached", "/ssl ping")
 
 
 async def test_slacks_lasting_limit_is_told(world: World) -> None:
@@ -233,14 +216,6 @@ async def test_every_form_of_retry_after_is_waited_out_and_only_true_counts_as_d
     assert len(no_waiting) == 3
 
 
-async def test_a_form_that_slack_was_too_slow_for_says_press_again(world: World) -> None:
-    world.slack.faults.add("views.open", refusal("expired_trigger_id"))
-
-    card = await world.ask("/ssl add", "SLACK WAS SLOW", "Press again")
-    await world.press("Open the form", on=card)
-    await world.modal("Hosts")
-
-
 async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: World) -> None:
     world.slack.faults.add("users.info", refusal("token_revoked"), times=9)
     world.slack.faults.add("chat.postMessage", refusal("token_revoked"), times=9)
@@ -252,37 +227,33 @@ async def test_a_revoked_token_names_its_operator_and_turns_health_false(world: 
     assert (status, state["slack"]) == (503, "token_revoked")
 
 
-async def test_a_missing_scope_for_names_leaves_the_payloads_name(world: World) -> None:
-    world.api.add("api.demo.test")
-    world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
-
-    await world.ask("/ssl scan api.demo.test", "OK", "asked by ann", seen_by=BEN)
-
-
-async def test_a_change_that_could_not_be_announced_is_still_shown_as_done(world: World) -> None:
+async def test_one_call_that_slack_refuses_spoils_nothing_else(world: World) -> None:
     world.api.add("api.demo.test")
     asked = await world.ask("/ssl delete api.demo.test", "Delete the monitor for")
     world.slack.faults.add("chat.postMessage", refusal("internal_error"))
-
     await world.press("Delete", on=asked)
-
     await world.card("is no longer monitored")
     await world.settled()
     assert not [m for m in world.seen() if "WENT WRONG" in words(m)]
 
+    world.slack.faults.add("views.open", refusal("expired_trigger_id"))
+    card = await world.ask("/ssl add", "SLACK WAS SLOW", "Press again")
+    await world.press("Open the form", on=card)
+    await world.modal("Hosts")
 
-async def test_a_response_url_may_answer_in_json(world: World) -> None:
+    world.api.add("api.demo.test")
+    world.slack.faults.add("users.info", refusal("missing_scope"), times=9)
+    await world.ask("/ssl scan api.demo.test", "OK", "asked by ben", by=BEN)
+
+
+async def test_what_slack_says_in_json_or_leaves_out_is_no_bug(world: World) -> None:
     json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
     world.slack.faults.add("response_url", json_answer, times=9)
     world.api.add("api.demo.test")
-
     await world.ask("/ssl status api.demo.test", "api.demo.test")
     await world.settled()
     assert len(world.seen()) == 1
 
-
-async def test_an_answer_without_what_slack_promises_is_no_bug(world: World) -> None:
-    world.api.add("api.demo.test")
     for method, line, told in (
         ("views.open", "/ssl add", "SLACK IS HAVING PROBLEMS"),
         ("conversations.info", "/ssl notices here", "Nothing is set up yet"),
@@ -294,7 +265,9 @@ async def test_an_answer_without_what_slack_promises_is_no_bug(world: World) -> 
             await world.ask(line, told, by=BEN)
 
 
-async def test_a_scan_is_reported_as_done_even_if_its_result_can_not_be_read(world: World) -> None:
+async def test_a_scan_that_fails_or_can_not_be_read_is_told_with_a_button(
+    world: World,
+) -> None:
     number = world.api.add("api.demo.test", days=80)
     scan = world.api.hold("monitor/scan")
     await world.say(f"/ssl scan {number}")
@@ -305,3 +278,11 @@ async def test_a_scan_is_reported_as_done_even_if_its_result_can_not_be_read(wor
     world.api.heal()
     await world.press("Result", on=card)
     await world.card("OK", "`api.demo.test`")
+
+    world.api.refuse("monitor/scan", 500, "no worker is free")
+    await world.say("/ssl scan api.demo.test")
+    card = await world.card("no worker is free", "`api.demo.test`", by=BEN)
+    assert labels(card) == ["Rescan"]
+    await world.press("Rescan", on=card, by=BEN)
+    became = await world.card("OK", "asked by Ben", by=BEN)
+    assert became.ts == card.ts

@@ -25,18 +25,24 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     assert "fine.demo.test" not in text
 
 
-async def test_home_is_made_from_two_calls_at_the_same_time(world: World) -> None:
+async def test_home_needs_two_calls_at_once_and_tells_a_failed_rescan(
+    world: World,
+) -> None:
     world.api.add("api.demo.test", days=5.5)
     listed, account = world.api.hold("monitor/list"), world.api.hold("account")
-
     await world.playground.open_home(ANN)
     await asyncio.gather(listed.reached.wait(), account.reached.wait())
     for held in (listed, account):
         held.release()
-
     await world.home("`api.demo.test`", "1 of 1,000 used")
     await world.settled()
     assert sorted(world.api.work) == ["account", "monitor/list"]
+
+    home = await world.open_home("in 5 days")
+    world.api.refuse("monitor/scan", 422, "host not allowed")
+    await world.press("Rescan", on=home)
+    await world.home("in 5 days", "not scanned · Ann")
+    await world.modal("host not allowed")
 
 
 async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(world: World) -> None:
@@ -102,20 +108,25 @@ async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) 
     await digest_world.open_home("*Last digest*\n<!date^", "every 60 seconds at first")
 
 
-async def test_home_shows_what_is_being_watched_and_stops_it_there(world: World) -> None:
+async def test_a_watch_is_shown_on_home_and_stopped_or_begun_there(world: World) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
     await world.ask("/ssl watch api.demo.test", "Watching until")
     await world.settled()
     home = await world.open_home("Scan & watch, running", "1 scan")
-
     await world.press("Stop", on=home)
-
     await world.modal("Stopped by Ann")
     await world.card("EXPIRED", "Stopped by Ann", by=BEN)
     await world.settled()
     shown = world.slack.home(ANN)
     assert shown is not None
     assert "Being watched" not in words(shown)
+
+    home = await world.open_home("EXPIRED")
+    await world.press("Rescan", on=home, row="api.demo.test")
+    await world.press("Scan & watch", on=await world.home("no change · Ann"))
+    await world.modal("WATCHING", "The card is in a direct message")
+    watched = await world.card("EXPIRED", "Watching until", to="D0ANN")
+    assert labels(watched) == ["Stop"]
 
 
 async def test_a_rescan_on_home_shows_in_its_row_and_the_counts_follow(world: World) -> None:
@@ -187,29 +198,6 @@ async def test_what_is_asked_for_on_home_may_take_longer_than_home_itself(
     monkeypatch.setattr("bot.slack.views.LAST_SECONDS", 0.0)
     await world.press("Details", on=home)
     await world.modal("`api.demo.test`", "*Names (1)*")
-
-
-async def test_a_failed_rescan_on_home_says_so_in_its_row_and_why_in_a_modal(world: World) -> None:
-    world.api.add("api.demo.test", days=5.5)
-    home = await world.open_home("in 5 days")
-    world.api.refuse("monitor/scan", 422, "host not allowed")
-
-    await world.press("Rescan", on=home)
-
-    await world.home("in 5 days", "not scanned · Ann")
-    await world.modal("host not allowed")
-
-
-async def test_scan_and_watch_from_home_posts_a_direct_message(world: World) -> None:
-    world.api.add("api.demo.test", days=-1, valid=False)
-    home = await world.open_home("EXPIRED")
-    await world.press("Rescan", on=home, row="api.demo.test")
-
-    await world.press("Scan & watch", on=await world.home("no change · Ann"))
-
-    await world.modal("WATCHING", "The card is in a direct message")
-    watched = await world.card("EXPIRED", "Watching until", to="D0ANN")
-    assert labels(watched) == ["Stop"]
 
 
 async def test_what_home_could_not_get_or_open_is_told_and_nothing_is_watched(world: World) -> None:

@@ -3,8 +3,6 @@
 import csv
 import dataclasses
 
-import pytest
-
 from bot.commands import after_scan
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN
@@ -120,13 +118,11 @@ async def test_a_threshold_counts_at_once_or_is_explained(world: World) -> None:
         await world.ask(line, said)
 
 
-async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -> None:
+async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: World) -> None:
     world.api.add_many(12, days=3.5)
     world.api.add("fine.demo.test")
     card = await world.ask("/ssl list expires<30", "12 monitors")
-
     await world.press("CSV", on=card)
-
     await world.card("12 monitors is in your direct messages")
     await world.settled()
     [file] = [each for each in world.slack.files.values() if each["content"] is not None]
@@ -135,16 +131,19 @@ async def test_the_whole_list_comes_as_a_csv_in_a_direct_message(world: World) -
     assert {row["state"] for row in rows} == {"ACT NOW"}
     assert file["name"] == "monitors-2026-11-23.csv"
 
+    world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
+    await world.press("CSV", on=card)
+    await world.card("The bot can't send files", "files:write")
 
-@pytest.mark.parametrize("typed", ["expired", "free"])
-async def test_the_csv_has_what_the_list_has(typed: str, world: World) -> None:
+
+async def test_the_csv_has_what_the_list_has(world: World) -> None:
     world.api.add_many(9, days=-1)
     world.api.add("fine.demo.test")
-    card = await world.ask(f"/ssl list {typed}", "9 monitors")
-
-    await world.press("CSV", on=card)
-
-    await world.card("9 monitors is in your direct messages")
+    for typed in ("expired", "free"):
+        card = await world.ask(f"/ssl list {typed}", "9 monitors")
+        await world.press("CSV", on=card)
+        await world.settled()
+    assert sum("9 monitors is in your direct messages" in words(m) for m in world.seen()) == 2
 
 
 async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) -> None:
@@ -157,14 +156,6 @@ async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) 
     card = await world.card("30 monitors")
     assert labels(card) == [*["Rescan"] * 20, "CSV"]
     assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
-
-
-async def test_without_the_scope_for_files_the_card_says_so(world: World) -> None:
-    world.api.add_many(9)
-    world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
-    await world.say("/ssl list")
-    await world.press("CSV", on=await world.card("9 monitors"))
-    await world.card("The bot can't send files", "files:write")
 
 
 async def test_an_added_host_is_remembered_and_its_names_are_offered(world: World) -> None:
@@ -213,24 +204,23 @@ async def test_monitors_with_one_certificate_share_a_row_and_a_rescan(world: Wor
     await world.card("*Also on 13 other monitors*", "`h13.demo.test`")
 
 
-async def test_who_was_first_keeps_one_of_a_certificates_monitors(world: World) -> None:
-    world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
-    shown = await world.ask("/ssl list", "3 monitors")
-    await world.press("Rescan", on=shown)
-    await world.card("3 monitors: 3 broken", "I'll take it")
-    await world.ask("/ssl take h1.demo.test", "Ben has taken `h1.demo.test`.", by=BEN, seen_by=ANN)
-    await world.press("I'll take it", on=shown)
-    await world.card("Ann has taken `h0.demo.test` and 1 more monitor.")
-    await world.say("/ssl audit")
-    await world.card("`h1.demo.test:443` · already taken by Ben", "`h2.demo.test:443` · taken")
-
-
-async def test_home_shows_one_row_for_each_certificate_and_counts_monitors(world: World) -> None:
+async def test_home_has_a_row_for_each_certificate_and_who_was_first_keeps_one(
+    world: World,
+) -> None:
     world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("name.demo.test", valid=False, ssl_host_match=False, ssl_fingerprint=ONE)
     home = await world.open_home("4 monitors", "*🔴 Broken*\n4", "`h0.demo.test` +2")
     assert "`name.demo.test`" in words(home)
     assert labels(home).count("Rescan") == 2
+
+    shown = await world.ask("/ssl list", "4 monitors")
+    await world.press("Rescan", on=shown, row="101 102")
+    await world.card("4 monitors: 4 broken", "I'll take it")
+    await world.ask("/ssl take h1.demo.test", "Ben has taken `h1.demo.test`.", by=BEN, seen_by=ANN)
+    await world.press("I'll take it", on=shown)
+    await world.card("Ann has taken `h0.demo.test` and 1 more monitor.")
+    await world.say("/ssl audit")
+    await world.card("`h1.demo.test:443` · already taken by Ben", "`h2.demo.test:443` · taken")
 
 
 async def test_a_pressed_rows_note_form_has_the_host_filled_in(world: World) -> None:

@@ -95,26 +95,13 @@ async def test_another_bad_certificate_is_reported_and_the_watch_continues(world
     assert fixed.thread_ts == card.ts
 
 
-async def test_a_host_that_the_bot_saw_broken_and_is_good_at_once_is_fixed(world: World) -> None:
+async def test_a_watch_without_a_fix_says_so_at_its_end_and_the_next_knows_it(world: World) -> None:
     number = expired(world)
-    await world.say(f"/ssl watch {HOST} for=1m")
-    await watching(world)
-    await pass_time(world, minutes=1)
-    await world.card("Watch ended at")
-
-    world.api.renew(number, 90.5)
-    await world.ask(f"/ssl watch {HOST}", f"<@{ANN}>", "Fixed", "after 1 scan")
-
-
-async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(world: World) -> None:
-    expired(world)
     await world.say(f"/ssl watch {HOST} for=2m")
     card = await watching(world)
     await pass_time(world, minutes=1)
     await world.card("2 scans, next")
-
     await pass_time(world, minutes=1)
-
     over = await world.card("EXPIRED", "Watch ended at", "after 3 scans: no fix")
     assert over.ts == card.ts
     assert "Stop" not in labels(over)
@@ -123,19 +110,8 @@ async def test_a_watch_that_saw_nothing_fixed_ends_with_its_time_and_says_so(wor
     await pass_time(world, minutes=30)
     assert scans(world) == 3
 
-
-async def test_anybody_may_stop_a_watch(world: World) -> None:
-    expired(world)
-    card = await watch(world)
-
-    await world.press("Stop", on=card, by=BEN)
-
-    stopped = await world.card("EXPIRED", "Stopped by Ben", "after 1 scan")
-    assert stopped.ts == card.ts
-    await world.settled()
-    await pass_time(world, minutes=31)
-    assert scans(world) == 1
-    assert len(world.seen()) == 1
+    world.api.renew(number, 90.5)
+    await world.ask(f"/ssl watch {HOST}", f"<@{ANN}>", "Fixed", "after 1 scan")
 
 
 async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
@@ -253,16 +229,21 @@ async def test_from_a_private_card_a_new_one_is_posted_in_the_channel(world: Wor
     assert (await world.card("OK", "Fixed", by=BEN)).ts == card.ts
 
 
-async def test_from_a_public_card_that_very_card_is_watched(world: World) -> None:
-    expired(world)
+async def test_from_a_public_card_that_card_is_watched_until_the_deletion(
+    world: World,
+) -> None:
+    number = expired(world)
     card = await world.ask(f"/ssl scan {HOST}", "EXPIRED", "asked by Ann", seen_by=BEN)
     await world.settled()
-
     await world.press("Scan & watch", on=card, by=BEN)
-
     seen = await watching(world)
     assert seen.ts == card.ts
     assert len(world.seen()) == 1
+
+    del world.api.rows[number]
+    await pass_time(world, seconds=60)
+    await world.card("NOT FOUND", "The watch ended")
+    await world.card(f"<@{BEN}>", "was deleted", "The watch has ended")
 
 
 async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: World) -> None:
@@ -279,102 +260,80 @@ async def test_where_the_bot_may_not_post_the_card_is_a_direct_message(world: Wo
     assert world.seen(by=BEN, to=SECRET) == []
 
 
-async def test_a_scan_that_the_api_refuses_is_shown_and_retried(world: World) -> None:
+async def test_a_scan_that_fails_is_shown_and_retried(world: World) -> None:
     number = expired(world)
-    card = await watch(world)
+    world.api.refuse("monitor/scan", 429, "slow down")
+    await world.ask(f"/ssl watch {HOST}", "TOO MANY REQUESTS", "Watching until")
+    await world.settled()
+    await pass_time(world, seconds=60)
+    card = await world.card("EXPIRED", "2 scans")
 
     world.api.refuse("monitor/scan", 500, "out of order")
     await pass_time(world, seconds=60)
-
     broken = await world.card("SSLMONITOR FAILED", "out of order", "Watching until")
     assert (broken.ts, labels(broken)) == (card.ts, ["Stop"])
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)
-    await world.card(f"<@{ANN}>", "Fixed", "after 3 scans")
+    await world.card(f"<@{ANN}>", "Fixed", "after 4 scans")
 
 
-async def test_a_first_scan_that_fails_is_shown_and_retried(world: World) -> None:
-    expired(world)
-    world.api.refuse("monitor/scan", 429, "slow down")
-
-    await world.ask(f"/ssl watch {HOST}", "TOO MANY REQUESTS", "Watching until")
-    await world.settled()
-    await pass_time(world, seconds=60)
-
-    await world.card("EXPIRED", "2 scans")
-
-
-async def test_a_refused_edit_is_retried_and_mentioned(world: World) -> None:
+async def test_a_card_that_is_gone_is_posted_again_and_a_refused_edit_retried(world: World) -> None:
     number = expired(world)
     card = await watch(world)
+    world.slack.faults.add("chat.update", refusal("message_not_found"))
+    await pass_time(world, seconds=60)
+    again = await world.card("EXPIRED", "2 scans")
+    assert again.ts != card.ts
+
     world.api.renew(number, 90.5)
     world.slack.faults.add("chat.update", refusal("internal_error"), times=3)
     await pass_time(world, seconds=60)
     assert "Fixed" not in words(world.seen()[-1])
-
     await pass_time(world, seconds=60)
-
     fixed = await world.card("Fixed", "Slack had a problem (internal_error)")
-    assert fixed.ts == card.ts
+    assert fixed.ts == again.ts
     await world.card(f"<@{ANN}>", "Fixed")
-    assert len(world.seen()) == 2
+    assert len(world.seen()) == 3
 
 
-async def test_a_card_that_is_gone_is_posted_again(world: World) -> None:
-    expired(world)
-    card = await watch(world)
-    world.slack.faults.add("chat.update", refusal("message_not_found"))
-
-    await pass_time(world, seconds=60)
-
-    assert (await world.card("EXPIRED", "2 scans")).ts != card.ts
-
-
-async def test_a_monitor_that_is_deleted_ends_its_watch(world: World) -> None:
-    number = expired(world)
-    await watch(world)
-    del world.api.rows[number]
-
-    await pass_time(world, seconds=60)
-
-    await world.card("NOT FOUND", "The watch ended")
-    await world.card(f"<@{ANN}>", "was deleted", "The watch has ended")
-
-
-async def test_a_watch_is_refused_for_too_long_and_twice(world: World) -> None:
+async def test_a_watch_is_refused_if_too_long_or_twice_and_anybody_stops_it(
+    world: World,
+) -> None:
     expired(world)
     await world.say(f"/ssl watch {HOST} for=9h")
     await world.card("NOT UNDERSTOOD", "“for=9h” is out of range: 1m to 4h. Try for=30m.")
     assert scans(world) == 0
-
-    await watch(world)
+    card = await watch(world)
     again = await world.ask(f"/ssl watch {HOST}", "You are already watching")
     assert (again.ephemeral_for, labels(again)) == (ANN, ["Stop"])
     assert scans(world) == 1
+    shown = len(world.seen())
+
+    await world.press("Stop", on=card, by=BEN)
+    stopped = await world.card("EXPIRED", "Stopped by Ben", "after 1 scan")
+    assert stopped.ts == card.ts
+    await world.settled()
+    await pass_time(world, minutes=31)
+    assert scans(world) == 1
+    assert len(world.seen()) == shown
 
 
-async def test_a_mention_is_watched_in_its_thread(world: World) -> None:
+async def test_a_mention_is_watched_in_its_thread_and_a_direct_message_there(world: World) -> None:
     number = expired(world)
     await world.say(f"<@{BOT_USER}> watch {HOST}")
     card = await watching(world)
     assert card.thread_ts is not None
-
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)
-
     assert (await world.card("OK", "Fixed")).ts == card.ts
     reply = await world.card(f"<@{ANN}>", "Fixed")
     assert reply.thread_ts == card.thread_ts
 
-
-async def test_in_a_direct_message_the_card_and_the_reply_are_there(world: World) -> None:
-    number = expired(world)
-    await world.say(f"watch {HOST}", to=DM)
+    number = expired(world, "db.demo.test")
+    await world.say("watch db.demo.test", to=DM)
     card = await watching(world, to=DM)
-
     world.api.renew(number, 90.5)
     await pass_time(world, seconds=60)
-
     reply = await world.card(f"<@{ANN}>", "Fixed", to=DM)
     assert reply.thread_ts == card.ts
 

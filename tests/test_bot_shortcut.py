@@ -65,35 +65,31 @@ async def test_hosts_are_found_in_blocks_and_what_has_none_says_so(world: World)
     assert world.api.work == []
 
 
-async def test_a_bare_command_opens_the_menu_with_the_worst_three(world: World) -> None:
+async def test_the_menu_is_there_in_threads_without_the_api_and_with_three(
+    world: World,
+) -> None:
+    card = await world.ask("@SSLmonitor", "There are no monitors yet", seen_by=BEN)
+    assert card.in_thread
+    card = await world.ask("/ssl", "There are no monitors yet", "Help")
+    await world.press("Help", on=card)
+    await world.card("/ssl status HOST")
+    await world.press("Add…", on=card)
+    await world.modal("Add hosts")
+    world.api.refuse("monitor/list", 400, "not now")
+    await world.say("/ssl")
+    assert "Add…" in labels(await world.card("REFUSED", "not now"))
+    world.api.refuse("monitor/list", 400, "not now")
+    assert labels(await world.ask("/ssl list", "REFUSED")) == []
+
     for number in range(5):
         world.api.add(f"h{number}.demo.test", days=5 * number + 1.5)
-
     card = await world.ask("/ssl", "5 monitors", "`h0.demo.test`", "`h2.demo.test`")
     assert "h3.demo.test" not in words(card)
     assert labels(card) == ["Rescan"] * 3 + ["Add…", "List", "Due now", "Help"]
     assert card.ephemeral_for == ANN
 
 
-async def test_the_menu_is_there_in_a_thread_and_without_the_api(world: World) -> None:
-    card = await world.ask("@SSLmonitor", "There are no monitors yet", seen_by=BEN)
-    assert card.in_thread
-
-    card = await world.ask("/ssl", "There are no monitors yet", "Help")
-    await world.press("Help", on=card)
-    await world.card("/ssl status HOST")
-    await world.press("Add…", on=card)
-    await world.modal("Add hosts")
-
-    world.api.refuse("monitor/list", 400, "not now")
-    await world.say("/ssl")
-    assert "Add…" in labels(await world.card("REFUSED", "not now"))
-
-    world.api.refuse("monitor/list", 400, "not now")
-    assert labels(await world.ask("/ssl list", "REFUSED")) == []
-
-
-async def test_a_private_answer_can_be_shared_where_there_is_somebody(world: World) -> None:
+async def test_a_private_answer_or_list_can_be_shared_where_there_is_somebody(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     card = await world.ask("/ssl status api.demo.test", "`api.demo.test`", "Share here")
     await world.press("Share here", on=card)
@@ -104,22 +100,16 @@ async def test_a_private_answer_can_be_shared_where_there_is_somebody(world: Wor
     await world.press("Details", on=card)
     await world.press("Share here", on=await world.card("Names"))
     await world.card("Names", "shared by Ann", by=BEN)
-
     await world.say("/ssl status api.demo.test", to=SECRET)
     await world.press("Share here", on=await world.card("Rescan", to=SECRET))
     await world.card("NOT SHARED", "Invite it", to=SECRET)
     assert world.seen(by=BEN, to=SECRET) == []
-
     await world.say("/ssl status api.demo.test", to="D0ANN")
     assert "Share here" not in labels(await world.card("Rescan", to="D0ANN"))
 
-
-async def test_a_list_is_shared_with_its_filters(world: World) -> None:
     world.api.add("a.demo.test", days=80)
     world.api.add("b.demo.test", port=8443, days=80)
     await world.say("/ssl list port=8443 valid=true")
-
     await world.press("Share here", on=await world.card("`b.demo.test:8443`"))
-
     shared = await world.card("1 monitor", "shared by Ann", by=BEN)
     assert "a.demo.test" not in words(shared)

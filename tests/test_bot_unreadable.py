@@ -30,12 +30,12 @@ REPLIES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES)
+@pytest.mark.parametrize("kind", ["no id", "counted, not delivered"])
 async def test_the_list_the_digest_and_home_count_what_could_not_be_read(
-    reply: dict[str, Any], digest_world: World
+    kind: str, digest_world: World
 ) -> None:
     world = digest_world
-    world.api.reply("monitor/list", {"success": 1} | reply, times=20)
+    world.api.reply("monitor/list", {"success": 1} | REPLIES[kind], times=20)
 
     await world.say("/ssl list")
     await world.say("/ssl digest")
@@ -73,7 +73,14 @@ async def test_rows_that_can_be_read_are_shown_and_two_with_one_id_told_apart(wo
     await world.ask("/ssl digest", "No problems found among the others, but 1 monitor could")
 
 
-async def test_an_empty_list_of_an_unknown_number_of_monitors_is_no_answer(world: World) -> None:
+async def test_what_can_not_be_read_is_counted_if_the_number_is_known(world: World) -> None:
+    for kind, reply in REPLIES.items():
+        world.api.reply("monitor/list", {"success": 1} | reply, times=3)
+        found = await world.bot.api.list()
+        assert ([*found], found.unreadable) == ([], 1), kind
+        assert found.incomplete == (not reply.get("list")), kind
+        world.api.heal()
+
     counts: tuple[Any, ...] = (True, "many", [])
     for count in counts:
         world.api.reply("monitor/list", {"success": 1, "count": count, "list": []}, times=3)

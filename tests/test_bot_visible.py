@@ -38,7 +38,7 @@ async def metrics(port: int, **headers: str) -> tuple[int, dict[tuple[str, str],
     }
 
 
-async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
+async def test_commands_acks_calls_and_refusals_are_counted(any_world: World, world: World) -> None:
     world = any_world
     world.api.add("api.demo.test")
     await world.ask("/ssl status api.demo.test", "OK")
@@ -46,9 +46,7 @@ async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
     world.api.drop("monitor/list", times=9)
     await world.ask("/ssl list", "SSLmonitor is not answering")
     await world.settled()
-
     _, found = await metrics(world.bot.port)
-
     assert found["sslmonitor_bot_commands_total", "status answered"] == 1
     assert found["sslmonitor_bot_commands_total", "scan usage"] == 1
     assert found["sslmonitor_bot_commands_total", "list failed"] == 1
@@ -58,8 +56,6 @@ async def test_commands_acks_and_calls_are_counted(any_world: World) -> None:
     assert found["sslmonitor_bot_slack_calls_total", "done users.info"] >= 1
     assert found["sslmonitor_bot_slack_calls_total", "done response_url"] == 3
 
-
-async def test_what_slack_refuses_is_counted_by_kind(world: World) -> None:
     world.slack.faults.add("chat.postMessage", refusal("is_archived"))
     await world.say("@SSLmonitor ping")
     await world.settled()
