@@ -241,7 +241,8 @@ def certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSum
 
 def harmless(text: str) -> str:
     """Third-party text for a cell: one line, and never a formula."""
-    return _FORMULA.sub(r"\1'", plain(text, 1000))
+    line = plain(text, 1000)
+    return _FORMULA.sub(r"\1'", line) if ";" in line or _FORMULA.match(line) else line
 
 
 def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> Message | None:
