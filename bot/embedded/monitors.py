@@ -37,7 +37,7 @@ from bot.embedded.ca.lineages import (
 )
 from bot.embedded.changes import Change, ChangeRow, ChangesReply, read_feed, record_changes
 from bot.embedded.job import Job
-from bot.embedded.query import Slice
+from bot.embedded.query import Filters, Slice
 from bot.embedded.scan.result import Scan
 from bot.embedded.scan.verdict import VALID, Verdict, color, expired_sentence
 from bot.embedded.schedule import is_failure, next_scan
@@ -245,13 +245,15 @@ class Monitors:
             return tuple(_list_row(row, seconds) for row in rows)
 
     async def chunks(
-        self, account: int, conditions: Conditions, now: datetime
+        self, account: int, filters: Filters, now: datetime
     ) -> AsyncIterator[list[ListRow]]:
-        """The monitors that match all conditions, ordered by ID: one snapshot, 1,000 at a time."""
+        """The monitors that match all filters, ordered by ID: one snapshot, 1,000 at a time."""
         # An account's rows are most of the table: `+ 0` keeps SQLite from using the index.
-        of_account = monitors.c.account_id if conditions else monitors.c.account_id + 0
+        narrow = filters.host is not None or filters.days is not None
+        of_account = monitors.c.account_id if narrow else monitors.c.account_id + 0
         every = select(*_LIST_ROW, *NEWER).select_from(WITH_NEWER)
-        query = every.where(of_account == account, *conditions).order_by(monitors.c.id)
+        own = every.where(of_account == account, *filters.conditions(now))
+        query = own.order_by(monitors.c.id)
         seconds = int(now.timestamp())
         async with self._database.read() as connection:
             result = await connection.stream(query, at(now))

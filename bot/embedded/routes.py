@@ -185,7 +185,7 @@ class Routes:
     async def certificates(self, request: web.Request) -> web.StreamResponse:
         """The metrics of an account's certificates; requires its key."""
         account = await self._authorize(request, "metrics/certificates")
-        chunks = self._monitors.chunks(account.id, (), self._now())
+        chunks = self._monitors.chunks(account.id, Filters(), self._now())
         rows = [row async for chunk in chunks for row in chunk]
         text = await asyncio.to_thread(certificates, rows)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
@@ -219,12 +219,12 @@ class Routes:
     async def list(self, call: APICall) -> web.StreamResponse:
         """The monitors that match all filters; encoded in pieces, to keep the event loop free."""
         now = self._now()
-        conditions = params.parse(Filters.parse, call.params).conditions(now)
+        filters = params.parse(Filters.parse, call.params)
         page = params.parse(params.list_slice, call.params)
         if page is not None:
-            return await self._page(call.account.id, conditions, page, now)
+            return await self._page(call.account.id, filters.conditions(now), page, now)
         count, pieces = 0, []
-        async for rows in self._monitors.chunks(call.account.id, conditions, now):
+        async for rows in self._monitors.chunks(call.account.id, filters, now):
             count += len(rows)
             pieces.append(msgspec.json.encode(rows)[1:-1])
         head = msgspec.json.encode(wire.ListReply(count=count, list=())).removesuffix(b"]}")

@@ -62,7 +62,7 @@ def with_newer(rows: FromClause) -> FromClause:
             other.c.verdict == Verdict.VALID.value,
             _seconds(other.c.not_after) >= _NOW,
         )
-        .order_by(other.c.not_after.desc(), other.c.id)
+        .order_by(other.c.not_after.desc(), other.c.id.desc())  # as in the index, so unsorted
         .limit(1)
         .scalar_subquery()
     )
