@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
@@ -11,10 +11,10 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -57,11 +57,6 @@ _UNUSABLE_SQLITE = (
     "locking protocol", "out of memory", "interrupted",
 )  # fmt: skip
 
-_INSERTS: Mapping[str, Callable[[Table], Any]] = {
-    "sqlite": sqlite.insert,
-    "postgresql": postgresql.insert,
-}
-
 
 class Database:
     """The engine, with connections for reading and for writing."""
@@ -93,7 +88,7 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """An INSERT that supports `on_conflict_do_nothing` in this engine's dialect."""
-        return _INSERTS[self.engine.dialect.name](table)
+        return import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
 
     def put(self, table: Table, row: Mapping[str, Any]) -> Any:
         """An INSERT that replaces the row with the same primary key, if there is one."""

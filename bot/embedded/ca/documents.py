@@ -85,7 +85,7 @@ class Documents:
         clock: Callable[[], datetime],
         *,
         at_once: int = AT_ONCE,
-        tls: ssl.SSLContext | None = None,
+        tls: ssl.SSLContext | bool = False,
     ) -> None:
         """At most `at_once` documents are fetched at a time; with `tls`, also over https."""
         self._database, self._guard, self._clock, self._tls = database, guard, clock, tls
