@@ -331,9 +331,13 @@ class Plan:
     which: Selection = ALL
     begins: datetime | None = None
 
-    def text(self, due: Due) -> str:
-        """`09:00 Europe/Berlin` for the very first digest, empty for all others."""
-        return f"{self.at:%H:%M} {self.timezone.key}" if due.first else ""
+    def text(self, due: Due, *, weekly: bool) -> str:
+        """`09:00 Europe/Berlin` for the very first digest, empty for all others.
+
+        With `weekly`, if all is clear, only the week's first digest is posted.
+        """
+        but = ", or weekly while all is clear" if weekly else ""
+        return f"{self.at:%H:%M} {self.timezone.key}{but}" if due.first else ""
 
     def today(self, now: datetime) -> date:
         """The local date."""
@@ -353,8 +357,10 @@ class Plan:
 
     def is_planned(self, day: date) -> bool:
         """Whether there is a digest on this local day."""
-        begun = self.begins is None or self.hour(day) >= self.begins
-        return begun and day.weekday() in self.days
+        hour = self.hour(day)
+        begun = self.begins is None or hour >= self.begins
+        exists = self.today(hour) == day  # Pacific/Apia had no 30 December 2011
+        return begun and exists and day.weekday() in self.days
 
     def due(self, now: datetime, first_start: datetime) -> Due | None:
         """The digest to post now: from its hour until the end of the local day.

@@ -250,8 +250,9 @@ class Digest:
         found = replace(found, noticed=channel in notices)
         if whom and not (again and wanted.day in known):  # only once a day
             found = replace(found, left=tuple(left), mention=whom)
+        first_of = self.plan.text(wanted, weekly=self._weekly)
         messages = digest_cards.digest(
-            found, now, day=wanted.day, late=wanted.late, first_of=self.plan.text(wanted)
+            found, now, day=wanted.day, late=wanted.late, first_of=first_of
         )
         edits = None
         if found.all_clear and not again:

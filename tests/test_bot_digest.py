@@ -69,16 +69,21 @@ async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: Wo
     ) in said[-1]
 
 
-async def test_a_first_start_after_the_hour_posts_at_once(make_world: MakeWorld) -> None:
-    async with make_world(bots=0, DIGEST_CHANNEL=CERTS) as world:
+@pytest.mark.parametrize(
+    ("all_clear", "said"),
+    [("daily", "09:00 UTC."), ("weekly", "09:00 UTC, or weekly while all is clear.")],
+)
+async def test_a_first_start_after_the_hour_posts_at_once(
+    all_clear: str, said: str, make_world: MakeWorld
+) -> None:
+    async with make_world(bots=0, DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR=all_clear) as world:
         nine_o_clock(world)
         async with world.running_bot() as bot:
             await world.settled()
             await digest_of(bot).tick()
             [first] = posted(world)
-            assert "This is the first digest; the next ones come daily at 09:00 UTC." in words(
-                first
-            )
+            told = f"This is the first digest; the next ones come daily at {said}"
+            assert told in words(first)
             world.later(minutes=24 * 60)
 
             await digest_of(bot).tick()

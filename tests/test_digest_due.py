@@ -44,6 +44,12 @@ def test_the_hour_of_a_day_in_utc() -> None:
         assert plan(hour, zone).hour(date.fromisoformat(day)) == at(utc)
 
 
+def test_a_day_that_a_country_leaves_out_has_no_digest() -> None:
+    apia = plan("09:00", "Pacific/Apia")
+    days = [date(2011, 12, number) for number in (29, 30, 31)]
+    assert [apia.is_planned(day) for day in days] == [True, False, True]
+
+
 @pytest.mark.parametrize("hour", ["00:00", "02:30", "09:00", "23:59"])
 @pytest.mark.parametrize(
     ("zone", "before"),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorSummary, Renewal
 from bot.cards import digest as digest_cards
 from bot.cards.table import expiries
 from bot.digest import gather
@@ -132,13 +132,14 @@ async def test_a_fault_of_the_api_comes_out_as_it_is() -> None:
 
 async def test_what_is_urgent_before_the_next_digest_at_work_is_named_in_one_line() -> None:
     until = NOW + 3 * DAY
-    asked, _ = api([row(id=n, not_after=NOW + n * DAY) for n in range(8, 25)])
+    asked_by_ca = row(id=99, renewal=Renewal(NOW + DAY, NOW + 2 * DAY))  # moved forward
+    asked, _ = api([row(id=n, not_after=NOW + n * DAY) for n in range(8, 25)] + [asked_by_ca])
     found = await gather(asked, NOW, USUAL, until=until)
     [message] = digest_cards.digest(found, NOW, day=NOW.date())
-    assert [each.id for each in found.soon] == [8, 9]
+    assert [each.id for each in found.soon] == [8, 9, 99]
     assert (
-        "Unless renewed, the certificates of 2 monitors reach *Act now* before the digest of "
-        "Thursday, 26 November: `api.example.com`, `api.example.com`."
+        "Unless renewed, the certificates of 3 monitors reach *Act now* before the digest of "
+        "Thursday, 26 November: `api.example.com`, `api.example.com`, `api.example.com`."
     ) in str(message.blocks)
 
 

@@ -147,10 +147,11 @@ def urgent_by(
 
     A muted one counts if its mute ends by then.
     """
-    near = [row for row in rows if row.valid and row.not_after and row.not_after < until + MOST_ACT]
+    far = until + MOST_ACT
     found = [
         row
-        for row in near
+        for row in rows
+        if row.valid and row.not_after and (row.renewal or row.not_after < far)
         if state_of(row, now, rules).rank > Rank.ACT_NOW >= state_of(row, until, rules).rank
         and not mute_of(row, until, rules)
     ]
