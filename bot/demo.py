@@ -3,7 +3,7 @@
 import functools
 import secrets
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -66,15 +66,18 @@ CHANGES = {
 }
 
 
-async def change_host(hosts: SampleHosts, line: str) -> str:
+async def change_host(hosts: SampleHosts, now: Callable[[], datetime], line: str) -> str:
     """Carry out `renew intranet`, `break shop` or `silence api`, and confirm it in a sentence."""
-    how, _, name = line.strip().partition(" ")
+    how, _, name = line.strip().lower().partition(" ")
     names = {each.partition(".")[0]: each for each in hosts.table}
     host = names.get(name.strip().partition(".")[0])
     if how not in CHANGES or host is None:
         return "Try /demo renew intranet, /demo break shop or /demo silence api."
-    await hosts.change(host, how)
-    return f"{host} now {CHANGES[how]}. Press Rescan, or wait a minute for the next scan."
+    await hosts.change(host, how, now())
+    wait = "a minute for the next scan"
+    if how == "silence":
+        wait = "three minutes: a host counts as down after three failed scans"
+    return f"{host} now {CHANGES[how]}. Press Rescan, or wait {wait}."
 
 
 def later_today(now: datetime) -> str:
@@ -131,7 +134,7 @@ async def running_demo(
         hosts = SampleHosts(clock(), directory)
         await playground.start("127.0.0.1", port)
         await hosts.start()
-        playground.demo = functools.partial(change_host, hosts)
+        playground.demo = functools.partial(change_host, hosts, clock)
         try:
             settings = demo_settings(
                 playground, hosts, directory, mode=mode, watch=watch, now=clock()

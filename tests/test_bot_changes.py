@@ -51,7 +51,7 @@ async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: Make
         await world.ask(f"/ssl add {target}", "OK", target)
         notices = watcher(world)
         await notices.tick()
-        await world.hosts.change(name, "break")
+        await world.hosts.change(name, "break", world.clock())
         await world.say(f"/ssl scan {target}")
         await world.settled()
         await notices.poll()

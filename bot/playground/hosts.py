@@ -118,12 +118,12 @@ class SampleHosts:
         """The SCAN_ALLOW that allows scanning these six hosts, and nothing else."""
         return ",".join(f"{_LOOPBACK}/32:{self._port(name)}" for name in self._servers)
 
-    async def change(self, name: str, how: str) -> None:
+    async def change(self, name: str, how: str, now: datetime) -> None:
         """Let a host be `renew`ed, `break` (its certificate expires), or fall `silence`d.
 
         Raises KeyError for a name that isn't one of the hosts.
         """
-        server = self._servers[name]
+        server, self._now = self._servers[name], now
         if how == "silence":
             server.close()
             return

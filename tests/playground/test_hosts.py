@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from cryptography import x509
 
+from bot.demo import change_host
 from bot.playground.hosts import SampleHosts
 
 
@@ -86,6 +87,23 @@ async def test_a_renewed_certificate_is_served_from_then_on(hosts: SampleHosts) 
     for target in hosts.targets[:-1]:
         hosts.renew(split(target)[0])
         assert await verify(hosts, target) == "ok"
+
+
+async def test_what_is_said_of_a_changed_host_is_true_hours_later(
+    hosts: SampleHosts, tmp_path: Path
+) -> None:
+    later = datetime.now(UTC) + timedelta(hours=5)
+    for line, said, left in (
+        (" Break  Shop", "expired an hour ago. Press Rescan, or wait a minute", -1),
+        ("renew shop.demo.test", "valid for 90 days. Press Rescan, or wait a minute", 90 * 24),
+    ):
+        assert said in await change_host(hosts, lambda: later, line)
+        pem = (tmp_path / "shop.demo.test.pem").read_bytes()
+        leaf, _ = x509.load_pem_x509_certificates(pem[pem.index(b"-----BEGIN CERT") :])
+        assert abs(leaf.not_valid_after_utc - later - timedelta(hours=left)) < timedelta(seconds=2)
+    # the sweep calls a host down after three failed scans
+    said = "refuses every connection. Press Rescan, or wait three minutes"
+    assert said in await change_host(hosts, lambda: later, "silence api")
 
 
 async def test_only_hosts_with_a_certificate_can_be_renewed(hosts: SampleHosts) -> None:
