@@ -89,7 +89,7 @@ async def test_a_note_stays_as_typed_and_says_if_no_monitor_matches(world: World
     shop = await world.ask("/ssl runbook shop https://a.test", "Runbook> of `shop.demo.test`")
     assert "No monitor matches" not in words(shop)
     await world.ask("/ssl status shop.demo.test", "<https://a.test|Runbook>")
-    await world.ask("/ssl runbook shop", "The runbook of `shop.demo.test` was removed.")
+    await world.ask("/ssl runbook shop", "`shop.demo.test` was removed.", "Before: https://a.test")
     world.api.add("shop.other.test")
     await world.ask("/ssl runbook shop https://a.test", "The names of 2 hosts begin with “shop”.")
     await world.ask("/ssl runbook shop.demo.test wiki.test/tls", "A link begins with https://")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.blocks import (
+    Block,
     Form,
     Message,
     bare,
@@ -90,12 +91,14 @@ def certificate_note_form(filled: Mapping[str, str], learnt: Collection[str]) ->
 _UNMATCHED = " No monitor matches it yet."
 
 
-def noted(host: str, text: str, others: int = 0, *, unmatched: bool = False) -> Message:
-    """A note was set or removed, on one host and perhaps on others."""
+def noted(
+    host: str, text: str, others: int = 0, *, before: str = "", unmatched: bool = False
+) -> Message:
+    """A note was set or removed, on one host and perhaps on others; `before` was the host's."""
     on = f"{code(host, 120)}{_and_more(others)}"
     said = f"Note on {on}: {safe(text, 200)}" if text else f"The note on {on} was removed."
     blocks = (section(f"📝 {said}"), *([context(f"⚠️{_UNMATCHED}")] if unmatched else []))
-    return Message(bare(said), blocks)
+    return Message(bare(said), (*blocks, *_before(before, text)))
 
 
 def none_to_remove(what: str, name: str, others: int = 0) -> Message:
@@ -104,15 +107,20 @@ def none_to_remove(what: str, name: str, others: int = 0) -> Message:
     return Message(bare(said), (section(f"🤷 {said}"),), changed=())
 
 
-def runbook(name: str, link: str, *, unmatched: bool = False) -> Message:
-    """A runbook was linked or removed."""
+def _before(text: str, now: str) -> list[Block]:
+    """What was there before, for whoever only wanted to read it."""
+    return [context(f"Before: {safe(text, 200)}")] if text not in {"", now} else []
+
+
+def runbook(name: str, link: str, *, before: str = "", unmatched: bool = False) -> Message:
+    """A runbook was linked or removed; `before` was the earlier link."""
     if not link:
         said = f"The runbook of {code(name, 120)} was removed."
-        return Message(bare(said), (section(f"📖 {said}"),))
+        return Message(bare(said), (section(f"📖 {said}"), *_before(before, link)))
     but = _UNMATCHED if unmatched else ""
     text = f"The runbook of {plain(name, 120)} is linked.{but}"
     said = f"📖 <{escaped(link)}|Runbook> of {code(name, 120)} is linked.{but}"
-    return Message(text, (section(said),))
+    return Message(text, (section(said), *_before(before, link)))
 
 
 def outcome_line(text: str, who: str, now: datetime) -> str:

@@ -308,12 +308,13 @@ async def note(
     if text or str(which.target or which.host) not in call.rules.marks.notes:
         which, matching = await meant(call, which)
     name = str(which.target or which.host)
+    before = call.rules.marks.notes.get(name, "")
     done = await call.records.marks.note([name], text, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", name)
     await after_scan.show(call)
-    card = mark_cards.noted(name, text, unmatched=matching == 0)
+    card = mark_cards.noted(name, text, before=before, unmatched=matching == 0)
     return replace(card, changed=((name, text or "removed"),))
 
 
@@ -336,12 +337,14 @@ async def note_certificate(
     if len(text) > LONGEST_NOTE:
         raise UsageError(f"A note has at most {LONGEST_NOTE} characters.", "text")
     names = [str(row.target) for row in await _same_row(call, which.ids)]
+    notes = call.rules.marks.notes
     done = await call.records.marks.note(names, text, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("note", names[0], len(names) - 1)
     await after_scan.show(call)
-    card = mark_cards.noted(done[0], text, len(done) - 1)
+    before = notes.get(done[0], "")
+    card = mark_cards.noted(done[0], text, len(done) - 1, before=before)
     return replace(card, changed=tuple((name, text or "removed") for name in done))
 
 
@@ -399,11 +402,13 @@ async def runbook(
     if link and not _is_link(link):
         raise UsageError("This isn't a usable http(s) link; it can't contain a login.", "link")
     name = subject if subject in call.rules.marks.runbooks else await _named(call, subject)
+    before = call.rules.marks.runbooks.get(name, "")
     done = await call.records.marks.runbook(name, link, by=call.asker, now=call.now())
     await call.records.reread()
     if not done:
         return mark_cards.none_to_remove("runbook", name)
-    card = mark_cards.runbook(name, link, unmatched=await _matches_none(call, name))
+    unmatched = await _matches_none(call, name)
+    card = mark_cards.runbook(name, link, before=before, unmatched=unmatched)
     return replace(card, changed=((name, link or "removed"),))
 
 
