@@ -45,7 +45,7 @@ async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World)
         "/ssl add b.demo.test", "QUOTA USED UP", "1 of 1 monitors", "/ssl delete HOST"
     )
     assert (world.api.asked("monitor/add"), card.ephemeral_for) == ([], ANN)
-    await world.ask("/ssl status 999", "NOT FOUND", "/ssl list", "req-404")
+    await world.ask("/ssl status 999", "NOT FOUND* · `#999`", "/ssl list", "req-404")
     world.api.answer("monitor/list", 429, {"Retry-After": "100"})
     await world.ask("/ssl list", "TOO MANY REQUESTS", "Try again in 100 s")
     world.api.refuse("account", 500, "the *database* is <!here> away", times=3)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 from bot.blocks import Address, Form, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.errors import BotError, NotAvailable, NotMonitored, UsageError
+from bot.errors import BotError, NotAvailable, NotFound, NotMonitored, UsageError
 from bot.severity import OTHER_STATES, STATES, Thresholds
 
 if TYPE_CHECKING:  # only for type checking: commands open no connections of their own
@@ -348,7 +348,9 @@ class Router:
         except NotAvailable as fault:
             return replace(replies.not_available(fault), outcome="failed")
         except BotError as fault:
-            return replace(replies.failure(fault), outcome="failed")
+            gone = isinstance(fault, NotFound) and bool(arguments)
+            host = re.sub(r"^(?=\d+$)", "#", str(arguments[0])) if gone else ""
+            return replace(replies.failure(fault, host=host), outcome="failed")
         return monitor_cards.shareable(answer, call.share) if command.shares else answer
 
     async def _change(

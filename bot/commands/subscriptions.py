@@ -161,7 +161,7 @@ async def _whom(call: Call, given: str) -> str:
         if not given.startswith("@"):
             return given
         fault = f"Slack doesn't let the bot look up {given}: {error}"
-    hint = "Use a user group's handle, such as @oncall, or the ID from a profile, such as U0123ABC."
+    hint = "Use the handle of a user group, or the ID from a profile, such as U0123ABC."
     raise UsageError(f"{fault.rstrip('.')}. {hint}", "about")
 
 
