@@ -18,52 +18,37 @@ def world(digest_world: World) -> World:
 
 
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:
-    world.api.add(HOST, days=-1, valid=False)
+    number = world.api.add(HOST, days=-1, valid=False)
     await world.ask(f"/ssl take {HOST}", "Taken by Ann")
     await world.card("🙋 Ann has taken `api.demo.test`.", by=BEN)
+    await world.ask(f"/ssl take {HOST}", "Ann took it", "They, or you, can release it.", by=BEN)
+    assert "🙋 Ann" in row_of(await digest(world), number)
     await world.ask("/ssl list", "🙋 Ann", "`api.demo.test`", by=BEN)
     await world.say(f"/ssl release {HOST}", by=BEN)
     await world.card("Ben released `api.demo.test`: nobody has it now.")
     await world.ask("/ssl list taken", "No monitors match")
+    world.api.add("fine.demo.test", days=80)
+    await world.ask("/ssl take fine.demo.test", "Not taken: it was fine at its last scan.")
+    assert world.bot.slack._records.rules.marks.claims == {}
 
-
-async def test_of_two_who_take_one_monitor_the_first_has_it(world: World) -> None:
-    world.api.add(HOST, days=-1, valid=False)
-    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
-    await world.ask(f"/ssl take {HOST}", "Ann took it", "They, or you, can release it.", by=BEN)
-
-
-async def test_ten_people_who_take_at_once_get_one_claim(world: World) -> None:
-    number = world.api.add(HOST, days=-1, valid=False)
+    number = world.api.add("ten.demo.test", days=-1, valid=False)
     await asyncio.gather(*(world.say(f"/ssl take {number}", by=by) for by in [ANN, BEN] * 5))
     await world.settled()
-    lines = [m.text for m in world.seen(by=BEN) if "has taken" in m.text]
+    lines = [m.text for m in world.seen(by=BEN) if "has taken ten" in m.text]
     assert len(set(lines)) == 1
 
 
-@pytest.mark.parametrize("seen_by", ["scan", "sweep"])
-async def test_a_claim_ends_when_the_monitor_is_fixed(seen_by: str, world: World) -> None:
-    number = world.api.add(HOST, days=12)
-    await world.ask(f"/ssl take {HOST}", "Taken by Ann")
-    world.api.renew(number, 80)
-    if seen_by == "scan":
-        await world.ask(f"/ssl scan {HOST}", "OK", "asked by Ann")
-        await world.settled()
-    else:
-        await world.bot.scheduler._refresh(world.bot.records)
-    assert world.bot.slack._records.rules.marks.claims == {}
-
-
-async def test_a_monitor_that_is_fine_can_not_be_taken(world: World) -> None:
-    world.api.add(HOST, days=80)
-    await world.ask(f"/ssl take {HOST}", "Not taken: it was fine at its last scan.")
-    assert world.bot.slack._records.rules.marks.claims == {}
-
-
-async def test_a_claim_is_carried_over_to_the_next_digest(world: World) -> None:
-    number = world.api.add(HOST, days=-1, valid=False)
-    await world.ask(f"/ssl take {number}", "Taken by Ann")
-    assert "🙋 Ann" in row_of(await digest(world), number)
+async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
+    for seen_by in ("scan", "sweep"):
+        number = world.api.add(HOST, days=12)
+        await world.ask(f"/ssl take {number}", "Taken by Ann")
+        world.api.renew(number, 80)
+        if seen_by == "scan":
+            await world.ask(f"/ssl scan {number}", "OK", "asked by Ann")
+            await world.settled()
+        else:
+            await world.bot.scheduler._refresh(world.bot.records)
+        assert world.bot.slack._records.rules.marks.claims == {}
 
 
 async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> None:
@@ -80,21 +65,29 @@ async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> N
     assert "1 broken." in words(await digest(world))
 
 
-@pytest.mark.parametrize("change", ["renewed", "worse", "time"])
-async def test_a_mute_ends_when_the_certificate_changes_or_gets_worse_or_after_30_days(
-    change: str, world: World
+async def test_a_mute_ends_with_its_time_or_when_the_certificate_changes_or_gets_worse(
+    world: World,
 ) -> None:
+    for change in ("time", "renewed", "worse"):
+        number = world.api.add(f"{change}.demo.test", days=12)
+        await world.ask(f"/ssl mute {number}", "Muted by Ann until it changes")
+        await world.ask("/ssl list muted", "1 monitor", f"{change}.demo.test")
+        if change == "renewed":
+            world.api.renew(number, 13)
+        elif change == "worse":
+            world.later(days=8)
+        else:
+            world.api.rows[number]["ssl_expire_date_end"] = "2027-01-02 07:30"
+            await world.ask(f"/ssl mute {number} for=29d", "until", "muted")
+            world.later(days=30)
+        await world.ask("/ssl list muted", "No monitors match")
+
     number = world.api.add(HOST, days=12)
-    await world.ask(f"/ssl mute {HOST}", "Muted by Ann until it changes")
+    await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
+    await world.card("Muted by Ann until", "waiting for the vendor")
+    world.api.renew(number, 5)  # a mute for a time lasts whatever changes
     await world.ask("/ssl list muted", "1 monitor", HOST)
-    if change == "renewed":
-        world.api.renew(number, 13)
-    elif change == "worse":
-        world.later(days=8)
-    else:
-        world.api.rows[number]["ssl_expire_date_end"] = "2027-01-02 07:30"
-        await world.ask(f"/ssl mute {HOST} for=29d", "until", "muted")
-        world.later(days=30)
+    world.later(days=2, minutes=1)
     await world.ask("/ssl list muted", "No monitors match")
 
 
@@ -140,16 +133,6 @@ async def test_a_list_of_two_marks_has_only_what_has_both(world: World) -> None:
     assert HOST not in words(await world.card("1 monitor", "shop.demo.test"))
 
 
-async def test_a_mute_for_a_time_lasts_whatever_changes(world: World) -> None:
-    number = world.api.add(HOST, days=12)
-    await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
-    await world.card("Muted by Ann until", "waiting for the vendor")
-    world.api.renew(number, 5)
-    await world.ask("/ssl list muted", "1 monitor", HOST)
-    world.later(days=2, minutes=1)
-    await world.ask("/ssl list muted", "No monitors match")
-
-
 async def test_only_those_who_may_change_things_mute(make_world: MakeWorld) -> None:
     async with make_world(SSL_ADMINS=ANN) as world:
         world.api.add(HOST, days=-1, valid=False)
@@ -160,11 +143,21 @@ async def test_only_those_who_may_change_things_mute(make_world: MakeWorld) -> N
         await world.card("Note on `api.demo.test`: ask Ben first", by=BEN)
 
 
-async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World) -> None:
+async def test_the_most_specific_runbook_counts_and_notes_are_in_the_audit(world: World) -> None:
     world.api.add(HOST, days=12)
+    for subject, link in (
+        ("issuer=Test CA", "https://wiki.test/issuer"),
+        ("*.test", "https://wiki.test/test"),
+        ("*.demo.test", "https://wiki.test/demo"),
+    ):
+        await world.say(f"/ssl runbook {subject} {link}")
+        await world.settled()
+        await world.ask(f"/ssl status {HOST}", f"<{link}|Runbook>")
+
     await world.ask(f"/ssl note {HOST} ask *Ben* <!channel> first", "Note on")
-    await world.say("/ssl runbook *.demo.test https://wiki.test/tls")
-    await world.card("Runbook> of `*.demo.test` is linked.")
+    await world.ask(
+        "/ssl runbook *.demo.test https://wiki.test/tls", "Runbook> of `*.demo.test` is linked."
+    )
     card = await world.ask(
         f"/ssl status {HOST}", "DUE", "📝 ask", "<https://wiki.test/tls|Runbook>"
     )
@@ -175,25 +168,11 @@ async def test_notes_and_runbooks_are_on_the_card_and_in_the_audit(world: World)
     await world.ask(f"/ssl note {HOST}", "had no note, so none was removed")
     await world.ask(f"/ssl runbook {HOST}", "had no runbook, so none was removed")
 
-
-async def test_a_runbook_is_a_web_page(world: World) -> None:
     for link in (
         "ftp://wiki.test/x", "javascript://x", "https://wiki.test/|x", "https://",
         "https://ann:secret@wiki.test/x",
     ):  # fmt: skip
         await world.ask(f"/ssl runbook {HOST} {link}", "isn't a usable http(s) link")
-
-
-async def test_the_most_specific_runbook_counts(world: World) -> None:
-    world.api.add(HOST, days=12)
-    for subject, link in (
-        ("issuer=Test CA", "https://wiki.test/issuer"),
-        ("*.test", "https://wiki.test/test"),
-        ("*.demo.test", "https://wiki.test/demo"),
-    ):
-        await world.say(f"/ssl runbook {subject} {link}")
-        await world.settled()
-        await world.ask(f"/ssl status {HOST}", f"<{link}|Runbook>")
 
 
 # The row tells the story
@@ -249,7 +228,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(world:
     assert labels(shown).count("I'll take it") == 2
 
 
-async def test_taking_from_a_row_shows_in_the_row_alone(world: World) -> None:
+async def test_taking_shows_in_the_row_and_its_story_is_one_edited_reply(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=HOST, by=BEN)
@@ -263,11 +242,6 @@ async def test_taking_from_a_row_shows_in_the_row_alone(world: World) -> None:
     told = [m.text for m in world.seen(by=BEN)[before:]]
     assert told == ["🙋 Ben has taken api.demo.test."]
 
-
-async def test_the_story_of_a_monitor_is_one_reply_that_is_edited(world: World) -> None:
-    number = world.api.add(HOST, days=-1, valid=False)
-    shown = await digest(world)
-    await world.press("Rescan", on=shown, row=HOST, by=BEN)
     await world.card("EXPIRED", "asked by Ben", by=BEN)
     await world.settled()
     world.api.renew(number, 80)

@@ -107,12 +107,18 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
     assert "*WRONG NAME* · `h1.demo.test`" in words(card)
 
 
-async def test_another_issuer_of_a_fine_certificate_causes_a_notice(world: World) -> None:
+async def test_a_new_issuer_causes_a_notice_and_a_muted_monitor_none(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
     world.api.rows[number]["ssl_issuer"] = "Strange CA"
     await notices.tick()
     await world.card("New issuer", "`api.demo.test`", by=BEN)
+
+    await world.ask(f"/ssl mute {HOST} for=7d", "Muted by")
+    world.api.rows[number]["ssl_valid"] = False
+    await notices.tick()
+    await world.settled()
+    assert not [text for text in told(world) if "broken" in text]
 
 
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
@@ -219,16 +225,6 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     assert "`other.demo.test`" not in words(first)
 
 
-async def test_a_muted_monitor_causes_no_notice(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    await world.ask(f"/ssl mute {HOST} for=7d", "Muted by")
-    world.api.rows[number]["ssl_valid"] = False
-    await notices.tick()
-    await world.settled()
-    assert not [text for text in told(world) if "broken" in text]
-
-
 async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
     number, notices = await newly_broken(world, notice_mention="S0ONCALL")
     await world.card("*Newly broken* · <!subteam^S0ONCALL>", by=BEN)
@@ -266,8 +262,8 @@ async def test_a_lost_post_is_looked_up_before_it_is_repeated(lost: bool, world:
     assert len(told(world)) == 1
 
 
-async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World) -> None:
-    number = world.api.add(HOST, days=80)
+async def test_no_notice_is_lost_if_it_is_refused_or_its_process_dies(world: World) -> None:
+    number, other = (world.api.add(f"{name}.demo.test", days=80) for name in "ab")
     notices = await begun(world)
     world.api.rows[number]["ssl_valid"] = False
     world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
@@ -276,14 +272,10 @@ async def test_a_refused_notice_is_posted_when_the_channel_takes_it(world: World
     await notices.tick()
     assert len(told(world)) == 1
 
-
-async def test_a_process_that_dies_after_its_comparison_loses_no_notice(world: World) -> None:
-    number = world.api.add(HOST, days=80)
-    notices = await begun(world)
-    world.api.rows[number]["ssl_valid"] = False
+    world.api.rows[other]["ssl_valid"] = False
     await notices._compare()  # and then the process is gone
     await watcher(world).tick()
-    await world.card("Newly broken", by=BEN)
+    await world.card("Newly broken", "`b.demo.test`", by=BEN)
 
 
 def test_notices_go_to_a_channel_of_their_own_or_the_digests_or_nowhere() -> None:
