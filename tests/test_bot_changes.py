@@ -242,13 +242,14 @@ async def test_odd_rows_spoil_no_other_and_an_old_cursor_is_refused(world: World
     assert caught.value.code == 410
     assert len(world.api.asked(CHANGES)) == 2
 
-    for body in (
+    bodies: tuple[dict[str, Any], ...] = (
         {"list": []},
         {"list": {}, "next": "c1"},
         {"list": [], "next": ""},
         {"list": [], "next": 7},
         {"list": [], "next": "x" * 201},
-    ):
+    )
+    for body in bodies:
         world.api.heal()
         world.api.reply(CHANGES, OK | body, times=9)
         with pytest.raises(APIUnreachable, match="no readable changes"):

@@ -1,8 +1,7 @@
 """Mentions in channels and threads, and direct messages: answered where they stand."""
 
+from itertools import product
 from typing import Any
-
-import pytest
 
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET
 from tests.world import World, labels, words
@@ -78,42 +77,35 @@ def event(world: World, kind: str, text: str, channel: str, **fields: Any) -> di
     return payload
 
 
-@pytest.mark.parametrize(("kind", "channel"), [("app_mention", CERTS), ("message", DM)])
-async def test_edits_and_other_bots_are_not_answered(kind: str, channel: str, world: World) -> None:
-    for fields in (
+async def test_edits_other_bots_and_what_is_not_for_the_bot_get_no_answer(world: World) -> None:
+    oddities: tuple[dict[str, Any], ...] = (
         {"subtype": "message_changed"},
         {"subtype": "channel_join"},
         {"bot_id": "B0OTHER"},
         {"edited": {"user": ANN, "ts": "1.1"}},
         {"hidden": True},
         {"user": ""},
-    ):
+    )
+    for (kind, channel), fields in product((("app_mention", CERTS), ("message", DM)), oddities):
         payload = event(world, kind, f"<@{BOT_USER}> list", channel, **fields)
-
         await world.playground.delivery.send("events_api", payload)
         await world.settled()
-
         assert world.seen(to=channel) == [], fields
         assert world.api.work == [], fields
 
-
-async def test_what_is_not_for_the_bot_gets_no_answer(world: World) -> None:
     payload = event(world, "message", "list", CERTS)
     await world.playground.delivery.send("events_api", payload)
     await world.settled()
     assert world.seen() == []
-
     await world.say(f"{BOT} list", to=SECRET)
     await world.settled()
     assert world.seen(to=SECRET) == []
-
     message = world.slack.post(DM, BOT_USER, "list")
     users = world.slack.users
     payload = world.playground.payloads.message_event("message", users[BOT_USER], message)
     await world.playground.delivery.send("events_api", payload)
     await world.settled()
     assert world.seen(to=DM) == [message]
-
     payload = event(world, "app_mention", f"<@{BOT_USER}> list", CERTS)
     for _ in range(2):
         await world.playground.delivery.send("events_api", payload)

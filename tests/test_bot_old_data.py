@@ -99,8 +99,6 @@ async def test_old_data_that_the_sweep_scans_is_old_no_longer(world: World) -> N
     assert "↻ rescanned, seen " in old_row(shown)
     assert "↻ Old data rescanned." in words(shown)
 
-
-async def test_what_has_become_old_since_the_digest_is_not_denied(world: World) -> None:
     (old,) = watch_old(world, 1)
     other = world.api.add("other.demo.test")
     shown = await digest(world)
