@@ -76,7 +76,7 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             await known.refresh()
             async for finding in _channels(web, known):
                 yield finding
-            for finding in _woken(settings, known):
+            async for finding in _woken(settings, known, web):
                 yield finding
             complete = await stack.enter_async_context(own_api(settings, database))
         if complete.api_url:
@@ -172,21 +172,33 @@ async def _channel(web: SlackWeb, each: Subscription) -> Finding:
     return _verdict(each, channel, web.identity.scopes, off)
 
 
-def _woken(settings: Settings, known: Subscriptions) -> Iterator[Finding]:
+async def _woken(settings: Settings, known: Subscriptions, web: SlackWeb) -> AsyncIterator[Finding]:
     """Where somebody is mentioned when a host breaks, and where nobody is."""
     found = known.notices() if settings.notice_interval else []
     for each in found:
-        text = f"new breakages mention {each.mention} in {each.channel}."
-        if not each.runs(clock()):
+        if each.runs(clock()):
+            yield await _mention(web, each)
+        else:
             until = f"{each.paused_until:%Y-%m-%d %H:%M} UTC"
-            text = f"notices are paused in {each.channel} until {until}."
-        elif not each.mention:
-            text = f"nobody is mentioned in {each.channel} when a host breaks."
-            text += " Set NOTICE_MENTION, or type /ssl notices here mention @oncall there."
-        yield Finding(bool(each.mention and each.runs(clock())) or None, "Notices", text)
+            yield Finding(None, "Notices", f"notices are paused in {each.channel} until {until}.")
     if not found:
         why = "no channel gets notices" if settings.notice_interval else "NOTICE_INTERVAL is 0"
         yield Finding(None, "Notices", f"{why}, so nobody is told when a host breaks.")
+
+
+async def _mention(web: SlackWeb, each: Subscription) -> Finding:
+    """Who is mentioned in a channel, if Slack knows that user or group."""
+    nobody, whom = f"nobody is mentioned in {each.channel} when a host breaks", each.mention
+    advice = "Set NOTICE_MENTION, or type /ssl notices here mention @oncall there."
+    if not whom:
+        return Finding(None, "Notices", f"{nobody}. {advice}")
+    text = f"new breakages mention {whom} in {each.channel}."
+    try:
+        if await web.id_to_mention(whom) is None:
+            return Finding(False, "Notices", f"{nobody}: {whom} doesn't exist. {advice}")
+    except BotError as fault:
+        return Finding(None, "Notices", f"{text} Could not check that {whom} exists: {fault}")
+    return Finding(True, "Notices", text)
 
 
 def _verdict(
