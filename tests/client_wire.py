@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
-import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
@@ -45,10 +44,6 @@ READS: dict[str, Call] = {
 #: It changes nothing, and is asked once all the same.
 CHECK: dict[str, Call] = {"check": lambda api: api.extras.check(Target("www.example.com"))}
 EVERY_CALL = READS | CHECK | WRITES
-each_write = pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
-each_read = pytest.mark.parametrize("call", READS.values(), ids=READS)
-each_call = pytest.mark.parametrize("call", EVERY_CALL.values(), ids=EVERY_CALL)
-each_method = pytest.mark.parametrize("method", ["GET", "POST"])
 
 
 def slowdown() -> float:

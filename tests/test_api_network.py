@@ -1,6 +1,8 @@
+import asyncio
 import logging
 import ssl
 import traceback
+from itertools import product
 
 import aiohttp
 import pytest
@@ -13,6 +15,7 @@ from bot.errors import APIRefused, APIUnreachable, BotError, ConfigError
 from bot.target import Target
 from tests.client_wire import (
     API,
+    EVERY_CALL,
     HTML,
     KEY,
     MONITOR,
@@ -20,25 +23,22 @@ from tests.client_wire import (
     OK,
     PASSWORD,
     PROXY,
+    READS,
     WRITES,
     Call,
     Wire,
     door,
-    each_call,
-    each_method,
-    each_read,
-    each_write,
     http,
 )
 
 # Reads are repeated, within reason.
 
+METHODS = ("GET", "POST")
 CUT = (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",)
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
+async def test_reads_are_repeated_while_that_may_help(session: aiohttp.ClientSession) -> None:
+    failures: tuple[bytes | tuple[bytes], ...] = (
         http(HTML, 502),
         http({"code": 500, "message": "oops"}, 500),
         http({"code": 503, "message": "busy"}, 200),
@@ -47,30 +47,20 @@ CUT = (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",)
         http(HTML, 429, "Retry-After: 0\r\n"),
         http(HTML, 429, "Retry-After: Mon, 05 Jan 2026 20:25:40 GMT\r\n"),
         CUT,
-    ],
-    ids=["502", "500", "503 in 200", "empty", "429", "429 now", "429 date", "cut"],
-)
-@each_read
-async def test_reads_are_repeated_while_that_may_help(
-    call: Call, failure: bytes, session: aiohttp.ClientSession
-) -> None:
+    )
     good = http(OK | {"monitor": MONITOR, "list": [MONITOR]})
-    async with Wire([failure, failure, good]).serving() as wire:
-        await call(door(session, wire.url))
-
-    assert len(wire.arrivals) == 3
-
-
-@pytest.mark.parametrize("code", [400, 401, 403, 404])
-@each_read
-async def test_a_refused_read_is_not_repeated(
-    call: Call, code: int, session: aiohttp.ClientSession
-) -> None:
-    async with Wire([http({"code": code, "message": "no"}, code)] * 3).serving() as wire:
-        with pytest.raises(APIRefused):
+    for (name, call), failure in product(READS.items(), failures):
+        async with Wire([failure, failure, good]).serving() as wire:
             await call(door(session, wire.url))
+        assert len(wire.arrivals) == 3, (name, failure)
 
-    assert len(wire.arrivals) == 1
+
+async def test_a_refused_read_is_not_repeated(session: aiohttp.ClientSession) -> None:
+    for (name, call), code in product(READS.items(), (400, 401, 403, 404)):
+        async with Wire([http({"code": code, "message": "no"}, code)] * 3).serving() as wire:
+            with pytest.raises(APIRefused):
+                await call(door(session, wire.url))
+        assert len(wire.arrivals) == 1, (name, code)
 
 
 async def test_a_server_that_is_down_is_asked_as_configured(session: aiohttp.ClientSession) -> None:
@@ -128,15 +118,16 @@ STALLED_BODY = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"]
 STALLED_HEAD = [b""]
 
 
-@each_call
-async def test_one_deadline_covers_the_body_too(call: Call, session: aiohttp.ClientSession) -> None:
-    async with Wire([STALLED_BODY]).serving() as wire:
-        api = door(session, wire.url, deadline=0.2, scan_deadline=0.2, attempts=1)
-        with pytest.raises(APIUnreachable, match=r"within 0\.2 seconds") as error:
-            await call(api)
+async def test_one_deadline_covers_the_body_too(session: aiohttp.ClientSession) -> None:
+    async def ask(name: str, call: Call) -> None:
+        async with Wire([STALLED_BODY]).serving() as wire:
+            api = door(session, wire.url, deadline=0.2, scan_deadline=0.2, attempts=1)
+            with pytest.raises(APIUnreachable, match=r"within 0\.2 seconds") as error:
+                await call(api)
+        assert error.value.maybe_done == (name in WRITES), name
+        assert len(wire.arrivals) == 1, name
 
-    assert error.value.maybe_done == (call in WRITES.values())
-    assert len(wire.arrivals) == 1
+    await asyncio.gather(*(ask(*each) for each in EVERY_CALL.items()))
 
 
 async def test_a_silent_server_is_asked_again_only_to_read(session: aiohttp.ClientSession) -> None:
@@ -165,127 +156,107 @@ async def test_aiohttp_by_itself_sends_a_dropped_get_twice(session: aiohttp.Clie
     assert len(wire.arrivals) == 2
 
 
-@each_method
-@each_write
 async def test_a_change_arrives_once_where_connections_drop(
-    call: Call, method: str, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with Wire([]).serving() as wire:
-        with pytest.raises(APIUnreachable) as error:
-            await call(door(session, wire.url, write_method=method))
+    for (name, call), method in product(WRITES.items(), METHODS):
+        async with Wire([]).serving() as wire:
+            with pytest.raises(APIUnreachable) as error:
+                await call(door(session, wire.url, write_method=method))
+        assert len(wire.arrivals) == 1, (name, method)
+        assert error.value.maybe_done, (name, method)
 
-    assert len(wire.arrivals) == 1
-    assert error.value.maybe_done
-
-
-@each_write
-async def test_without_the_guard_the_same_change_would_arrive_twice(
-    call: Call, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
     async def no_guard(
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         return await handler(request)
 
     monkeypatch.setattr(connection_module, "_never_again", no_guard)
-    async with Wire([]).serving() as wire:
-        with pytest.raises(APIUnreachable):
-            await call(door(session, wire.url))
+    for name, call in WRITES.items():  # without the guard, it would arrive twice
+        async with Wire([]).serving() as wire:
+            with pytest.raises(APIUnreachable):
+                await call(door(session, wire.url))
+        assert len(wire.arrivals) == 2, name
 
-    assert len(wire.arrivals) == 2
 
-
-@each_method
-@each_write
 async def test_a_change_never_goes_over_a_connection_that_was_used_before(
-    call: Call, method: str, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession,
 ) -> None:
     good = http(OK | {"monitor": MONITOR})
-    async with Wire([good] * 4).serving() as wire:
-        api = door(session, wire.url, write_method=method)
-        await api.ping()
-        await api.ping()
-        assert len(wire.writers) == 1
+    for (name, call), method in product(WRITES.items(), METHODS):
+        async with Wire([good] * 4).serving() as wire:
+            api = door(session, wire.url, write_method=method)
+            await api.ping()
+            await api.ping()
+            assert len(wire.writers) == 1
 
-        await call(api)
-        await call(api)
-        assert len(wire.writers) == 3
-    assert len(wire.arrivals) == 4
+            await call(api)
+            await call(api)
+            assert len(wire.writers) == 3, (name, method)
+        assert len(wire.arrivals) == 4, (name, method)
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [http(HTML, 502), http({"code": 503, "message": "busy"}, 503), http(HTML, 429), CUT],
-    ids=["502", "503", "429", "cut"],
-)
-@each_write
-async def test_a_failed_change_is_not_repeated(
-    call: Call, failure: bytes, session: aiohttp.ClientSession
-) -> None:
-    async with Wire([failure] * 3).serving() as wire:
-        with pytest.raises((APIRefused, APIUnreachable)) as error:
+async def test_a_failed_change_is_not_repeated(session: aiohttp.ClientSession) -> None:
+    busy = http({"code": 503, "message": "busy"}, 503)
+    failures: tuple[bytes | tuple[bytes], ...] = (http(HTML, 502), busy, http(HTML, 429), CUT)
+    for (name, call), failure in product(WRITES.items(), failures):
+        async with Wire([failure] * 3).serving() as wire:
+            with pytest.raises((APIRefused, APIUnreachable)) as error:
+                await call(door(session, wire.url))
+        assert len(wire.arrivals) == 1, (name, failure)
+        assert error.value.maybe_done == (b" 429 " not in failure), (name, failure)
+
+
+async def test_without_listener_nothing_is_done(session: aiohttp.ClientSession) -> None:
+    for name, call in EVERY_CALL.items():
+        async with Wire([]).serving() as wire:
+            pass
+        with pytest.raises(APIUnreachable, match="could not be reached") as error:
             await call(door(session, wire.url))
-
-    assert len(wire.arrivals) == 1
-    assert error.value.maybe_done == (b" 429 " not in failure)
+        assert not error.value.maybe_done, name
 
 
-@each_call
-async def test_without_listener_nothing_is_done(call: Call, session: aiohttp.ClientSession) -> None:
-    async with Wire([]).serving() as wire:
-        pass
-    with pytest.raises(APIUnreachable, match="could not be reached") as error:
-        await call(door(session, wire.url))
-
-    assert not error.value.maybe_done
-
-
-@each_call
 async def test_an_api_with_an_untrusted_certificate_gets_no_key(
-    call: Call, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession,
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    async with Wire([]).serving(context) as wire:
-        with pytest.raises(APIUnreachable, match="own certificate") as error:
-            await call(door(session, wire.url))
-
-    assert wire.arrivals == []
-    assert not error.value.maybe_done
+    for name, call in EVERY_CALL.items():
+        async with Wire([]).serving(context) as wire:
+            with pytest.raises(APIUnreachable, match="own certificate") as error:
+                await call(door(session, wire.url))
+        assert wire.arrivals == [], name
+        assert not error.value.maybe_done, name
 
 
 # Secrets.
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
+async def test_no_log_line_and_no_error_holds_query_key_or_password(
+    session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = [KEY, PROXY.password, PASSWORD, "id=888", "example.com", "port=443"]
+    answers = (
         http(OK | {"monitor": MONITOR, "list": [MONITOR]}),
         http(HTML, 502),
         http({"code": 400, "message": f"unknown key {KEY}"}, 400),
         None,
         STALLED_HEAD,
-    ],
-    ids=["good", "502", "echo", "drop", "stall"],
-)
-@each_call
-async def test_no_log_line_and_no_error_holds_query_key_or_password(
-    call: Call,
-    answer: bytes | list[bytes] | None,
-    session: aiohttp.ClientSession,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    said = ""
-    async with Wire([answer] * 4).serving() as wire:
-        try:
-            await call(door(session, wire.url, deadline=0.02, scan_deadline=0.02, attempts=2))
-        except BotError as error:
-            said = "".join(traceback.format_exception(error)) + repr(vars(error))
-    said += caplog.text
+    )
 
-    secrets = [KEY, PROXY.password, PASSWORD, "id=888", "example.com", "port=443"]
-    assert not [word for word in secrets if word in said]
+    for answer, (name, call) in product(answers, EVERY_CALL.items()):
+        limit = 0.02 if answer is STALLED_HEAD else 5.0
+        said = ""
+        async with Wire([answer] * 4).serving() as wire:
+            try:
+                await call(door(session, wire.url, deadline=limit, scan_deadline=limit, attempts=2))
+            except BotError as error:
+                said = "".join(traceback.format_exception(error)) + repr(vars(error))
+        said += caplog.text
+        caplog.clear()
+        assert not [word for word in secrets if word in said], (name, answer)
+        assert "GET" in said or answer in (None, STALLED_HEAD), name
 
 
 @pytest.mark.parametrize("echo", [PROXY.password, PASSWORD])

@@ -7,7 +7,7 @@ import pytest
 from bot.api import client as client_module
 from bot.api.reply import Reply, judge, value
 from bot.errors import APIRefused, APIUnreachable, BadKey, BotError, NotFound
-from tests.client_wire import HTML, KEY, READS, WRITES, Call, Wire, door, each_call, http
+from tests.client_wire import EVERY_CALL, HTML, KEY, READS, WRITES, Wire, door, http
 from tests.stub_api import Json
 
 # What a reply means: the body first, the status where the body says nothing.
@@ -114,57 +114,45 @@ def test_a_body_that_does_not_mention_success_is_judged_by_its_status() -> None:
 NO_ENVELOPE = [HTML, b"", b'{"success":1,"mess', b"[1]", b"1", b"\xff\xfe", b"[" * 100_000]
 
 
-@pytest.mark.parametrize("body", NO_ENVELOPE, ids=lambda body: repr(body[:20]))
-@pytest.mark.parametrize(
-    ("status", "kind"),
-    [
-        (200, APIUnreachable),
-        (302, APIUnreachable),
-        (401, BadKey),
-        (403, APIUnreachable),
-        (404, APIUnreachable),
-        (429, APIRefused),
-        (502, APIUnreachable),
-    ],
-)
-def test_a_body_that_is_not_the_apis_is_judged_by_its_status(
-    body: bytes, status: int, kind: type[BotError]
-) -> None:
-    with pytest.raises(kind) as error:
-        judge(Reply(status, body))
-
-    assert not isinstance(error.value, NotFound)
-    if kind is APIUnreachable:
-        assert f"HTTP status {status}" in str(error.value)
+def test_a_body_that_is_not_the_apis_is_judged_by_its_status() -> None:
+    kinds: dict[int, type[BotError]] = {
+        200: APIUnreachable,
+        302: APIUnreachable,
+        401: BadKey,
+        403: APIUnreachable,
+        404: APIUnreachable,
+        429: APIRefused,
+        502: APIUnreachable,
+    }
+    for body, (status, kind) in product(NO_ENVELOPE, kinds.items()):
+        with pytest.raises(kind) as error:
+            judge(Reply(status, body))
+        assert not isinstance(error.value, NotFound), (body[:20], status)
+        if kind is APIUnreachable:
+            assert f"HTTP status {status}" in str(error.value), body[:20]
 
 
-@each_call
-@pytest.mark.parametrize("status", [200, 404, 502])
 async def test_an_html_page_is_an_unusable_answer_to_every_call(
-    status: int, call: Call, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession,
 ) -> None:
-    async with Wire([http(HTML, status)] * 3).serving() as wire:
-        with pytest.raises(APIUnreachable, match=f"HTTP status {status}") as error:
-            await call(door(session, wire.url))
-
-    reads, writes = call in READS.values(), call in WRITES.values()
-    assert error.value.maybe_done == (writes and status != 404)
-    assert len(wire.arrivals) == (3 if reads and status != 404 else 1)
-
-
-@pytest.mark.parametrize("status", [301, 302, 307, 308])
-@each_call
-async def test_a_redirect_is_not_followed(
-    call: Call, status: int, session: aiohttp.ClientSession
-) -> None:
-    async with Wire([http()]).serving() as elsewhere:
-        moved = http(b"", status, f"Location: {elsewhere.url}/ping\r\n")
-        async with Wire([moved]).serving() as wire:
-            with pytest.raises(APIUnreachable, match="Check its address") as error:
+    for status, (name, call) in product((200, 404, 502), EVERY_CALL.items()):
+        async with Wire([http(HTML, status)] * 3).serving() as wire:
+            with pytest.raises(APIUnreachable, match=f"HTTP status {status}") as error:
                 await call(door(session, wire.url))
+        assert error.value.maybe_done == (name in WRITES and status != 404), (name, status)
+        times = 3 if name in READS and status != 404 else 1
+        assert len(wire.arrivals) == times, (name, status)
 
-    assert (len(wire.arrivals), elsewhere.arrivals) == (1, [])
-    assert not error.value.maybe_done
+
+async def test_a_redirect_is_not_followed(session: aiohttp.ClientSession) -> None:
+    for status, (name, call) in product((301, 302, 307, 308), EVERY_CALL.items()):
+        async with Wire([http()]).serving() as elsewhere:
+            moved = http(b"", status, f"Location: {elsewhere.url}/ping\r\n")
+            async with Wire([moved]).serving() as wire:
+                with pytest.raises(APIUnreachable, match="Check its address") as error:
+                    await call(door(session, wire.url))
+        assert (len(wire.arrivals), elsewhere.arrivals) == (1, []), (name, status)
+        assert not error.value.maybe_done, (name, status)
 
 
 async def test_a_body_without_end_is_cut_off(
