@@ -104,3 +104,20 @@ async def test_a_rescan_of_all_counts_the_fixed_monitors_that_have_no_row(world:
     world.api.rows[numbers[0]]["ssl_valid"] = False
     await world.bot.scheduler._refresh(world.bot.records)
     assert "Rescan all broken" in labels(shown)
+
+
+async def test_an_outage_that_goes_on_after_midnight_wakes_nobody_again(world: World) -> None:
+    numbers = world.api.add_many(14, days=80)
+    notices = await begun(world, notice_mention="S0ONCALL")
+    world.later(hours=16, minutes=20)  # 23:50
+    down = {"ssl_expire_date_end": None, "ssl_message": "The scan timed out"}
+    for some in (numbers[:11], numbers[11:13], numbers[13:]):
+        for number in some:
+            set_state(world, number, **down)
+        await notices.tick()
+        await world.bot.slack._boards.catch_up()
+        world.later(minutes=15)
+    said = [m.text for m in messages(world)]
+    assert said == ["11 monitors newly broken.", "3 monitors newly broken."]
+    sent = [str(call["request"].get("blocks")) for call in world.slack.traffic]
+    assert len([blocks for blocks in sent if "S0ONCALL" in blocks]) == 1

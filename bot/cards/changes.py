@@ -191,6 +191,8 @@ def _replaced(was: LastSeen, is_now: LastSeen) -> str:
 class Plan:
     """The messages for a channel after one comparison, given the `topics` that it had that day.
 
+    Those of the hour before count too, since an outage may go on after midnight.
+
     Each certificate has one message a day, followed up in its thread. Whatever gets worse is a
     message of its own, once a day. Many at once share a message, and so do the hosts behind a
     failing proxy. If more get worse later for the same reason, that is a reply, which also changes
@@ -201,7 +203,9 @@ class Plan:
         self, to: Subscription, topics: Iterable[Topic], day: str, now: datetime, rules: Thresholds
     ) -> None:
         self._to, self._day, self._now, self._rules = to, day, now, rules
-        self._topics = [each for each in topics if each.channel == to.channel]
+        here = [each for each in topics if each.channel == to.channel]
+        self._topics = [each for each in here if each.key.startswith(day)]
+        self._yesterday = [each for each in here if not each.key.startswith(day)]
         self._made: list[tuple[Topic, Message]] = []
         self.joins: dict[str, functools.partial[tuple[str, list[Block]]]] = {}
 
@@ -254,7 +258,7 @@ class Plan:
         """Whether hosts failed recently for one of these reasons; with a `key`, in that outage."""
         return any(
             t.kind == kind and not t.about.isdisjoint(causes) and t.at > self._now - PAUSE
-            for t in self._topics
+            for t in (*self._yesterday, *self._topics)
             if not key or key in {t.key, t.thread}
         )
 
@@ -264,7 +268,7 @@ class Plan:
         goes_on = self._goes_on(kind, causes)
         before = sum(
             len(t.members)
-            for t in self._topics
+            for t in (*self._yesterday, *self._topics)
             if t.kind == kind and t.thread is None
             if t.at > since or (goes_on and not t.about.isdisjoint(causes))
         )

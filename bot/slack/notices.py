@@ -18,7 +18,7 @@ from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
 from bot.cards.batch import redrawn
-from bot.cards.changes import SMALL, WORSE, News, Plan, compare, offer
+from bot.cards.changes import PAUSE, SMALL, WORSE, News, Plan, compare, offer
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -358,7 +358,7 @@ class Notices:
             if not to.runs(now):
                 continue
             day = f"{self._day(to.channel, now)} {source}"
-            topics = await self._store.topics(day, to.channel)
+            topics = await self._store.topics(day, to.channel, source, now - PAUSE)
             plan = Plan(to, topics, day, now, self._records.rules)
             for topic, card in plan.of(told):
                 if not to.mention and to.channel not in known and topic.thread is None:

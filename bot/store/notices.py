@@ -238,10 +238,11 @@ class NoticeStore:
             await connection.execute(delete(notes).where(notes.c.key == _SOURCE))
             await connection.execute(delete(standings))
 
-    async def topics(self, day: str, channel: str) -> list[Topic]:
-        """The topics that a channel was told of on this day."""
+    async def topics(self, day: str, channel: str, source: str, since: datetime) -> list[Topic]:
+        """The topics that a channel was told of on this day, or since then."""
         here = (notices.c.channel == channel) & (notices.c.kind != "")
-        query = select(notices).where(notices.c.key.startswith(f"{day} "), here)
+        lately = notices.c.key.contains(f" {source} ") & (notices.c.at > since)
+        query = select(notices).where(or_(notices.c.key.startswith(f"{day} "), lately), here)
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
         return [_topic(row) for row in rows]
