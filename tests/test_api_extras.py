@@ -1,6 +1,7 @@
 """The client and what an API may have beyond the documented page."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from typing import Any
 
 import aiohttp
@@ -52,69 +53,59 @@ async def test_the_description_is_asked_for_once_keyless(session: aiohttp.Client
         assert KEY not in str(server.headers)
 
 
-@pytest.mark.parametrize("prefix", ["", "/v1", "/api/v1"])
-@pytest.mark.parametrize("extra", [Extra.CHECK, Extra.HISTORY])
-async def test_each_extra_is_known_apart(
-    prefix: str, extra: Extra, responses: aioresponses, session: aiohttp.ClientSession
+async def test_each_extra_and_parameter_is_known_apart(
+    responses: aioresponses, session: aiohttp.ClientSession
 ) -> None:
-    responses.get(FILE, payload={"paths": {f"{prefix}/{extra}": {}}})
-    api = door(session)
+    for prefix, extra in product(("", "/v1", "/api/v1"), (Extra.CHECK, Extra.HISTORY)):
+        responses.get(FILE, payload={"paths": {f"{prefix}/{extra}": {}}})
+        api = door(session)
+        assert [await api.extras.offers(each) for each in Extra] == [
+            each is extra for each in Extra
+        ]
 
-    assert [await api.extras.offers(each) for each in Extra] == [each is extra for each in Extra]
-
-
-@pytest.mark.parametrize(
-    ("operations", "offered"),
-    [
+    described: list[tuple[Any, bool]] = [
         ({"get": {"parameters": [{"name": "host"}, {"name": "protocol"}]}}, True),
         ({"get": {"parameters": [{"name": "host"}]}}, False),
         ({"get": {"parameters": ["protocol", None]}}, False),
         ({"get": None}, False),
         ([], False),
-    ],
-)
-async def test_a_parameter_is_known_where_its_endpoint_describes_it(
-    operations: Any, offered: bool, responses: aioresponses, session: aiohttp.ClientSession
-) -> None:
-    responses.get(FILE, payload={"paths": {"/api/v1/monitor/add": operations}})
-
-    assert await door(session).extras.offers(Extra.PROTOCOL) is offered
+    ]
+    for operations, offered in described:
+        responses.get(FILE, payload={"paths": {"/api/v1/monitor/add": operations}})
+        assert await door(session).extras.offers(Extra.PROTOCOL) is offered, operations
 
 
-@pytest.mark.parametrize("answer", NO_FILE, ids=[ascii(each[-60:]) for each in NO_FILE])
 async def test_where_no_description_is_nothing_is_offered_and_nothing_is_asked_again(
-    answer: bytes, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession,
 ) -> None:
-    async with Wire([answer] * 3).serving() as wire:
-        api = door(session, wire.url)
+    for answer in NO_FILE:
+        async with Wire([answer] * 3).serving() as wire:
+            api = door(session, wire.url)
+            offered = [await api.extras.offers(extra) for extra in (*Extra, *Extra)]
+            assert offered == [False] * 2 * len(Extra), answer
+            assert len(wire.arrivals) == 1, answer
 
-        assert [await api.extras.offers(extra) for extra in (*Extra, *Extra)] == [False] * 2 * len(
-            Extra
-        )
-        assert len(wire.arrivals) == 1
 
-
-@pytest.mark.parametrize("later", [True, False])
-@pytest.mark.parametrize("answer", TROUBLE, ids=lambda each: ascii(each and each[-40:]))
 async def test_a_fault_is_raised_after_some_tries_and_kept_for_a_minute_in_a_hurry(
-    answer: bytes | None, later: bool, session: aiohttp.ClientSession
+    session: aiohttp.ClientSession,
 ) -> None:
-    async with Wire([answer] * (6 if answer is None else 3)).serving() as wire:
-        clock = Clock(NOW)
-        api = door(session, wire.url, clock=clock)
-        with pytest.raises((APIRefused, APIUnreachable)):
-            await api.extras.offers(Extra.CHECK)
-        asked = len(wire.arrivals)
-        assert asked >= 3
-        clock.move(seconds=59)
-        with pytest.raises((APIRefused, APIUnreachable)):
-            await api.extras.offers(Extra.HISTORY, hurry=True)
-        assert len(wire.arrivals) == asked
+    for answer, later in product(TROUBLE, (True, False)):
+        async with Wire([answer] * (6 if answer is None else 3)).serving() as wire:
+            clock = Clock(NOW)
+            api = door(session, wire.url, clock=clock)
+            with pytest.raises((APIRefused, APIUnreachable)):
+                await api.extras.offers(Extra.CHECK)
+            asked = len(wire.arrivals)
+            assert asked >= 3, answer
+            clock.move(seconds=59)
+            with pytest.raises((APIRefused, APIUnreachable)):
+                await api.extras.offers(Extra.HISTORY, hurry=True)
+            assert len(wire.arrivals) == asked, answer
 
-        wire.answers = [http(LISTED)]
-        if later:
-            clock.move(seconds=1)
-        assert await api.extras.offers(Extra.CHECK, hurry=later)
+            wire.answers = [http(LISTED)]
+            if later:
+                clock.move(seconds=1)
+            assert await api.extras.offers(Extra.CHECK, hurry=later), answer
 
 
 async def test_a_missing_extra_is_asked_for_hourly_and_a_found_one_never_again(
@@ -176,25 +167,27 @@ async def test_a_history_is_read_with_the_clocks_offset_the_newest_first(
     assert found.total == 57
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"),
-    [
+async def test_the_readable_part_of_a_history_is_read_and_a_missing_one_is_none(
+    responses: aioresponses, session: aiohttp.ClientSession
+) -> None:
+    readable: list[tuple[dict[str, object], History]] = [
         ({"list": [ROW]}, History((CHANGE,), 1)),
         ({"list": []}, History((), 0)),
         ({"list": [ROW], "total": "many"}, History((CHANGE,), 1)),
-        ({"list": [{}, {"date": "soon"}, None, "odd", ROW | {"date": 7}, ROW]}, None),
-    ],
-    ids=["whole", "empty", "odd total", "odd rows"],
-)
-async def test_the_readable_part_of_a_history_is_read(
-    fields: dict[str, object],
-    expected: History | None,
-    responses: aioresponses,
-    session: aiohttp.ClientSession,
-) -> None:
-    responses.get(HISTORY, payload=OK | fields)
+        (
+            {"list": [{}, {"date": "soon"}, None, "odd", ROW | {"date": 7}, ROW]},
+            History((CHANGE,), 1),
+        ),
+    ]
+    for fields, expected in readable:
+        responses.get(HISTORY, payload=OK | fields)
+        assert await door(session).extras.history(888, 21) == expected, fields
 
-    assert await door(session).extras.history(888, 21) == (expected or History((CHANGE,), 1))
+    missing: list[dict[str, object]] = [{}, {"list": None}, {"list": {}}, {"list": "odd"}]
+    for fields in missing:
+        responses.get(HISTORY, payload=OK | fields)
+        with pytest.raises(APIUnreachable, match="no readable history"):
+            await door(session).extras.history(888, 21)
 
 
 async def test_a_change_of_which_only_the_date_is_known_is_kept(
@@ -254,38 +247,24 @@ async def test_a_check_gives_what_a_row_and_a_monitor_would(
     )
 
 
-@pytest.mark.parametrize("ssl", [None, {}, [], "odd", {"date_end": 7}], ids=str)
-async def test_a_check_of_a_host_without_a_certificate_is_read(
-    ssl: object, responses: aioresponses, session: aiohttp.ClientSession
+async def test_a_check_of_a_host_without_a_certificate_is_read_and_a_missing_one_a_fault(
+    responses: aioresponses, session: aiohttp.ClientSession
 ) -> None:
-    bare = {"host": "a.b", "ssl_message": "Refused", "ssl": ssl, "http": ssl, "chain": ssl}
-    responses.get(ASKED, payload=OK | {"check": bare})
+    nothing: list[object] = [None, {}, [], "odd", {"date_end": 7}]
+    for ssl in nothing:
+        bare = {"host": "a.b", "ssl_message": "Refused", "ssl": ssl, "http": ssl, "chain": ssl}
+        responses.get(ASKED, payload=OK | {"check": bare})
+        check = await door(session).extras.check(Target("a.b", 8443))
+        row = check.row
+        assert (row.message, row.not_after, row.http_code) == ("Refused", None, None), ssl
+        assert (check.found.certificate, check.found.chain) == (None, ()), ssl
 
-    check = await door(session).extras.check(Target("a.b", 8443))
-
-    assert (check.row.message, check.row.not_after, check.row.http_code) == ("Refused", None, None)
-    assert (check.found.certificate, check.found.chain) == (None, ())
-
-
-@pytest.mark.parametrize("body", [{}, {"check": None}, {"check": []}, {"check": {"port": 1}}])
-async def test_an_answer_without_a_check_is_a_fault_and_nothing_was_done(
-    body: dict[str, object], responses: aioresponses, session: aiohttp.ClientSession
-) -> None:
-    responses.get(ASKED, payload=OK | body)
-
-    with pytest.raises(APIUnreachable, match="no readable check") as error:
-        await door(session).extras.check(Target("a.b", 8443))
-    assert not error.value.maybe_done
-
-
-@pytest.mark.parametrize("body", [{}, {"list": None}, {"list": {}}, {"list": "odd"}], ids=str)
-async def test_a_missing_history_is_never_taken_for_an_empty_one(
-    body: dict[str, object], responses: aioresponses, session: aiohttp.ClientSession
-) -> None:
-    responses.get(HISTORY, payload=OK | body)
-
-    with pytest.raises(APIUnreachable, match="no readable history"):
-        await door(session).extras.history(888, 21)
+    missing: list[dict[str, object]] = [{}, {"check": None}, {"check": []}, {"check": {"port": 1}}]
+    for body in missing:
+        responses.get(ASKED, payload=OK | body)
+        with pytest.raises(APIUnreachable, match="no readable check") as error:
+            await door(session).extras.check(Target("a.b", 8443))
+        assert not error.value.maybe_done, body
 
 
 async def test_a_check_is_asked_once_whatever_comes_of_it(session: aiohttp.ClientSession) -> None:
