@@ -73,14 +73,16 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> None:
-    """Watch the end of a failed test too, which pytest doesn't, and forget the test's servers.
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Watch the end of a failed test too, which pytest doesn't."""
+    if isinstance(node, pytest.Item):
+        seconds = float(node.config.getini("faulthandler_timeout"))
+        faulthandler.dump_traceback_later(seconds, exit=True, file=node.config.stash[_stderr])
 
-    aiohttp caches 1,024 handlers, with all that they refer to.
-    """
-    seconds = float(item.config.getini("faulthandler_timeout"))
-    faulthandler.dump_traceback_later(seconds, exit=True, file=item.config.stash[_stderr])
+
+def pytest_runtest_teardown() -> None:
+    """Forget the test's servers: aiohttp caches 1,024 handlers, with all that they refer to."""
     web_app._cached_build_middleware.cache_clear()
 
 
