@@ -85,7 +85,8 @@ def _session(**more: Any) -> aiohttp.ClientSession:
 
 def _needs_proxy(url: str) -> bool:
     """Whether there is a proxy for this URL. Raises ConfigError if it can't be used."""
-    proxies = {kind: proxies_for(url).get(kind, "") for kind in ("http", "https")}
+    found = proxies_for(url)
+    proxies = {kind: found.get(kind, "") for kind in ("http", "https")}
     if faults := [fault for kind, proxy in proxies.items() if (fault := _fault(kind, proxy))]:
         raise ConfigError(faults)
     return any(proxies.values())

@@ -138,6 +138,8 @@ class RecheckStore:
         query = select(notes).where(notes.c.key.startswith(f"{_STOPPED} "))
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(query)).all()
+            if not rows:
+                return []
             cards = {int(row.key.rpartition(" ")[2]): row.value for row in rows}
             ended = await connection.execute(select(table).where(table.c.id.in_(cards)))
             watches = list(map(_watch, ended))
