@@ -103,6 +103,8 @@ class About:
                 confirmed = True
             elif word.lower() == "all":
                 everything = True
+            elif word.lower() == "mention" and mention is not None:
+                raise ValueError("Only one user group or person can be mentioned.")
             elif word.lower() == "mention":
                 mention = _mention(words.pop(0) if words else "")
             else:
