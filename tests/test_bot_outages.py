@@ -69,7 +69,9 @@ async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_
     assert woken == [*[True] * 5, False, False]
 
 
-async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
+async def test_many_of_any_kind_are_one_message_and_its_rescan_counts_all(
+    world: World,
+) -> None:
     numbers = world.api.add_many(12, days=80)
     notices = await begun(world)
     for number in numbers:
@@ -77,21 +79,17 @@ async def test_many_of_any_kind_at_once_are_one_message(world: World) -> None:
     await notices.tick()
     assert [m.text for m in messages(world)] == ["12 monitors have a new issuer."]
 
-
-async def test_a_rescan_of_all_counts_the_fixed_monitors_that_have_no_row(world: World) -> None:
-    numbers = world.api.add_many(12, days=80)
-    notices = await begun(world)
     for number in numbers:
         set_state(world, number)
     await notices.tick()
-    (shown,) = messages(world)
+    *_, shown = messages(world)
     assert "and 7 more" in words(shown)
     for number in numbers[:10]:
         world.api.rows[number]["ssl_valid"] = True
     await world.press("Rescan all broken", on=shown)
     await world.card("Scanned 12 monitors", "10 OK")
     await world.settled()
-    (shown,) = messages(world)
+    *_, shown = messages(world)
     assert "*12 monitors newly broken* · 2 left" in words(shown)
     assert "2 of these are left." in words(shown)
     assert "Rescan all broken" in labels(shown)
