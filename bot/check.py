@@ -195,7 +195,7 @@ async def _mention(web: SlackWeb, each: Subscription) -> Finding:
     text = f"new breakages mention {whom} in {each.channel}."
     try:
         if await web.id_to_mention(whom) is None:
-            return Finding(False, "Notices", f"{nobody}: {whom} doesn't exist. {advice}")
+            return Finding(False, "Notices", f"{nobody}: {whom} doesn't exist any more. {advice}")
     except BotError as fault:
         return Finding(None, "Notices", f"{text} Could not check that {whom} exists: {fault}")
     return Finding(True, "Notices", text)

@@ -170,7 +170,7 @@ async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: Wo
         ("notices here mention @nobody-here", "There is no user group @nobody-here. Use the"),
         ("notices here mention @Дежурные", "There is no user group @дежурные. Use the"),
         ("notices here mention S0NOBODY", "There is no user group S0NOBODY"),
-        ("notices here mention U0NOBODY", "There is no person U0NOBODY"),
+        ("notices here mention U0NOBODY", "There is no active person U0NOBODY"),
         ("notices here mention support", "is neither a user group nor an ID"),
         ("notices here mention @oncall mention U0BEN", "Only one user group or person"),
     ):

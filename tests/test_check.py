@@ -82,10 +82,13 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
         "ok   Notices: new breakages mention U0BEN in C0"
         in (await lines(demo, notice_mention="U0BEN"))[1]
     )
-    for unknown in ("U0GONE", "S0GONE"):
+    ben = demo.playground.workspace.users["U0BEN"]
+    for unknown in ("U0GONE", "S0GONE", ben.id):
+        ben.is_deactivated = unknown == ben.id
         faults, said = await lines(demo, notice_mention=unknown)
         told = f"FAIL Notices: nobody is mentioned in C0CERTS when a host breaks: {unknown} doesn't"
         assert (faults, told in said) == (1, True)
+    ben.is_deactivated = False
     off = await lines(demo, notice_mention="U0BEN", notice_interval=timedelta())
     assert "note Notices: NOTICE_INTERVAL is 0, so nobody is told" in off[1]
     alone = await lines(demo, notice_mention="U0BEN", digest_channel="")

@@ -155,7 +155,7 @@ async def _whom(call: Call, given: str) -> str:
     """
     if not given:
         return ""
-    fault = f"There is no {'user group' if given[0] in '@S' else 'person'} {given}"
+    fault = f"There is no {'user group' if given[0] in '@S' else 'active person'} {given}"
     try:
         if found := await call.id_to_mention(given):
             return found

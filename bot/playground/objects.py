@@ -30,6 +30,7 @@ class User:
     is_admin: bool = False
     is_restricted: bool = False
     is_stranger: bool = False
+    is_deactivated: bool = False
     tz: str = "Europe/Berlin"
 
     @property
@@ -55,7 +56,7 @@ class User:
             "team_id": self.team_id,
             "name": self.name,
             "real_name": self.real_name,
-            "deleted": False,
+            "deleted": self.is_deactivated,
             "tz": self.tz,
             "profile": {"real_name": self.real_name, "display_name": self.name},
             "is_admin": self.is_admin,

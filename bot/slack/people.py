@@ -31,3 +31,5 @@ class Person:
     teams: frozenset[str]
     guest: bool
     stranger: bool
+    gone: bool = False
+    """Whether the account is deactivated."""

@@ -227,6 +227,7 @@ class SlackWeb(SlackCalls):
             teams=frozenset(teams - {"None", ""}),
             guest=bool(found.get("is_restricted") or found.get("is_ultra_restricted")),
             stranger=bool(found.get("is_stranger")),
+            gone=bool(found.get("deleted")),
         )
 
     async def groups(self) -> dict[str, str]:
@@ -239,17 +240,17 @@ class SlackWeb(SlackCalls):
         }
 
     async def id_to_mention(self, name: str) -> str | None:
-        """The ID of the group `@handle`, or this ID itself; None if it doesn't exist."""
+        """The ID of the group `@handle`, or this ID itself; None if it doesn't exist (any more)."""
         if name[0] in "@S":
             groups = await self.groups()
             return groups.get(name) or (name if name in groups.values() else None)
         try:
-            await self.person(name)
+            found = await self.person(name)
         except SlackRefused as fault:
             if fault.reason != "user_not_found":
                 raise
             return None
-        return name
+        return None if found.gone else name
 
     async def members_of_group(self, group: str) -> list[str]:
         """The IDs of the users in a user group (usergroups.users.list, scope usergroups:read)."""
