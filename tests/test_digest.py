@@ -122,9 +122,9 @@ async def bot(database: Database) -> Bot:
 
 async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:
     process = await bot.process()
-    for _ in range(3 * 24 * 2):
+    for _ in range(3 * 24 * 4):
         await process.tick()
-        bot.now += 30 * MINUTE
+        bot.now += 15 * MINUTE
     days = [
         held.metadata["event_payload"]["day"]
         for held, _, _ in bot.channel.messages
