@@ -11,7 +11,7 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Block, Message, bare, code, context, counted, date, safe, section
 from bot.cards import lists, replies
 from bot.cards.changes import ALL_BROKEN, HIDDEN, KNOWN, NOTICE, WORSE
-from bot.cards.marks import fixed_line
+from bot.cards.marks import LEAST_NAME, fixed_line
 from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
@@ -223,7 +223,7 @@ def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
         return fixed_line(now, by.pop())
     claims = [rules.marks.claims.get(row.id) for row in members]
     names = ", ".join(dict.fromkeys(claim.name for claim in claims if claim))
-    return f"{fixed_line(now)} · 🙋 {safe(names, 10)}" if names else fixed_line(now)
+    return f"{fixed_line(now)} · 🙋 {safe(names, LEAST_NAME)}" if names else fixed_line(now)
 
 
 def _named_ids(block: Block, number: int) -> list[int]:

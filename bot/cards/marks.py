@@ -29,7 +29,7 @@ from bot.target import Target
 
 NAMES_SHOWN = 3
 #: The characters of a result and its name, and the least that are left of the name.
-RESULT, LEAST_NAME = 23, 8
+RESULT, LEAST_NAME = 22, 8
 
 
 def taken_line(who: str, target: Target, others: int = 0) -> str:

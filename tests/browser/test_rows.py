@@ -20,8 +20,15 @@ from tests.card_values import rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 DAY = timedelta(days=1)
+TRULY_NOW = datetime.now(UTC).replace(second=0, microsecond=0)
+#: The last time of day that is as wide as any on a 12-hour clock.
+NOW = max(
+    at
+    for hour in (10, 22)
+    for days in (0, 1)
+    if (at := TRULY_NOW.replace(hour=hour, minute=58) - days * DAY) <= TRULY_NOW
+)
 #: Of each row: its text, how many lines that takes, and whether the button stands beside it.
 MEASURE = """
 const lines = (box) =>
