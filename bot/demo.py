@@ -60,7 +60,7 @@ def playground_app() -> App:
 
 #: What `/demo` can do to a sample host, and the words that confirm it.
 CHANGES = {
-    "renew": "has a new certificate, valid for 90 days",
+    "renew": "has a new certificate that expires in 89 days",
     "break": "serves a certificate that expired an hour ago",
     "silence": "refuses every connection",
 }

@@ -95,7 +95,11 @@ async def test_what_is_said_of_a_changed_host_is_true_hours_later(
     later = datetime.now(UTC) + timedelta(hours=5)
     for line, said, left in (
         (" Break  Shop", "expired an hour ago. Press Rescan, or wait a minute", -1),
-        ("renew shop.demo.test", "valid for 90 days. Press Rescan, or wait a minute", 90 * 24),
+        (
+            "renew shop.demo.test",
+            "expires in 89 days. Press Rescan, or wait a minute",
+            90 * 24,
+        ),
     ):
         assert said in await change_host(hosts, lambda: later, line)
         pem = (tmp_path / "shop.demo.test.pem").read_bytes()
