@@ -54,6 +54,8 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(make_world: Mak
 
 async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: World) -> None:
     world.api.add("weekend.demo.test", days=4 + 8.5)
+    begins = f"{world.clock() + timedelta(hours=12):%Y-%m-%d %H:%M}"
+    world.api.add("brief.demo.test", days=4 + 2.5, ssl_expire_date_start=begins)
     world.api.add("later.demo.test", days=4 + 11.5)
     nine_o_clock(world)
     for day in range(5):
@@ -64,8 +66,9 @@ async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: Wo
     said = [words(message) for message in posted(world)]
     assert ["COMING UP" in each for each in said] == [False] * 4 + [True]
     assert (
-        "Unless renewed, the certificate of 1 monitor reaches *Act now* before the digest of "
-        "Monday, 30 November: `weekend.demo.test`."
+        "Unless renewed, the certificate of 1 monitor expires before the digest of Monday, "
+        "30 November: `brief.demo.test`; the certificate of 1 monitor reaches *Act now* by then: "
+        "`weekend.demo.test`."
     ) in said[-1]
 
 

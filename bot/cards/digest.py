@@ -42,8 +42,10 @@ from bot.cards.row import MOST_RESCANNED, group_row, grouped
 from bot.dates import ALL, DAY, Selection
 from bot.errors import APIRefused, BotError
 from bot.severity import (
+    EXPIRED,
     MOST_ACT,
     ON_SCHEDULE,
+    USUAL,
     Rank,
     Thresholds,
     is_fine,
@@ -56,6 +58,7 @@ from bot.severity import (
 #: The most characters in the rows of a digest's first message; its notes need some too.
 HEAD_WORDS = 7500
 METADATA_EVENT = "ssl_digest"
+_REACH = "reaches *Act now*", "reach *Act now*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,12 +330,16 @@ def _scheduled_text(found: DigestContent) -> str:
 
 
 def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
-    """What becomes urgent before the next working day's digest."""
-    whose = "certificate of 1 monitor reaches"
-    if len(soon) > 1:
-        whose = f"certificates of {len(soon):,} monitors reach"
-    day = f"the digest of {until:%A, %-d %B}"
-    return f"⏭️ *COMING UP* · Unless renewed, the {whose} *Act now* before {day}: {names(soon)}."
+    """What expires or becomes urgent before the next working day's digest."""
+    said, before = list[str](), f"before the digest of {until:%A, %-d %B}"
+    for over, (one, many) in {True: ("expires", "expire"), False: _REACH}.items():
+        rows = [row for row in soon if (state_of(row, until, USUAL) is EXPIRED) is over]
+        whose = f"certificates of {len(rows):,} monitors {many}"
+        if len(rows) == 1:
+            whose = f"certificate of 1 monitor {one}"
+        if rows:
+            said.append(f"the {whose} {'by then' if said else before}: {names(rows)}")
+    return f"⏭️ *COMING UP* · Unless renewed, {'; '.join(said)}."
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:
