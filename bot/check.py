@@ -72,7 +72,7 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
         else:
             yield _database(database)
-            known = Subscriptions(database, settings.subscriptions)
+            known = Subscriptions(database, settings.subscriptions, weekly=settings.weekly)
             await known.refresh()
             async for finding in _channels(web, known):
                 yield finding

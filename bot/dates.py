@@ -256,7 +256,8 @@ class Subscription(msgspec.Struct, frozen=True):
 
     `at`, `zone` and `days` are for digests. Nothing due before `since` is sent, which is when it
     was set up or resumed; it is None for the environment's digest. `everything` includes changes
-    that need no action, such as renewals. `mention` is a user or group ID.
+    that need no action, such as renewals. `mention` is a user or group ID. If digests are `weekly`
+    while all is clear, `Subscriptions` says so: the environment sets it for all channels.
     """
 
     kind: str
@@ -271,6 +272,7 @@ class Subscription(msgspec.Struct, frozen=True):
     paused_until: datetime | None = None
     off: bool = False
     set_by: str = ""
+    weekly: bool = False
 
     def runs(self, now: datetime) -> bool:
         """Whether it is neither off nor paused."""
@@ -293,7 +295,7 @@ class Subscription(msgspec.Struct, frozen=True):
     @property
     def when(self) -> str:
         """`09:00 Europe/Berlin, weekdays`."""
-        return f"{self.at:%H:%M} {self.zone}, {days_text(self.days)}"
+        return f"{self.at:%H:%M} {self.zone}, {days_text(self.days)}{self.plan.rule}"
 
     @property
     def fields(self) -> dict[str, str]:
@@ -304,7 +306,8 @@ class Subscription(msgspec.Struct, frozen=True):
     @property
     def plan(self) -> Plan:
         """When its digests are due."""
-        return Plan(self.channel, self.at, self.timezone, self.days, self.which, self.begins)
+        at, zone = self.at, self.timezone
+        return Plan(self.channel, at, zone, self.days, self.which, self.begins, self.weekly)
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,7 +324,8 @@ class Plan:
     """Where and when a digest is posted, and which monitors it is about.
 
     Nothing due before `begins` is posted. Without `begins`, this is the environment's digest, whose
-    first one may be posted when the bot first starts.
+    first one may be posted when the bot first starts. If it is `weekly`, an “all clear” is only
+    posted by the week's first digest.
     """
 
     channel: str
@@ -330,14 +334,16 @@ class Plan:
     days: tuple[int, ...] = EVERY_DAY
     which: Selection = ALL
     begins: datetime | None = None
+    weekly: bool = False
 
-    def text(self, due: Due, *, weekly: bool) -> str:
-        """`09:00 Europe/Berlin` for the very first digest, empty for all others.
+    @property
+    def rule(self) -> str:
+        """How its schedule goes on if it is weekly while all is clear, else empty."""
+        return ", or weekly while all is clear" if self.weekly and len(self.days) > 1 else ""
 
-        With `weekly`, if all is clear, only the week's first digest is posted.
-        """
-        but = ", or weekly while all is clear" if weekly else ""
-        return f"{self.at:%H:%M} {self.timezone.key}{but}" if due.first else ""
+    def text(self, due: Due) -> str:
+        """`09:00 Europe/Berlin` for the very first digest, empty for all others."""
+        return f"{self.at:%H:%M} {self.timezone.key}{self.rule}" if due.first else ""
 
     def today(self, now: datetime) -> date:
         """The local date."""

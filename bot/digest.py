@@ -120,16 +120,13 @@ class Digest:
         records: Records,
         *,
         clock: Callable[[], datetime],
-        weekly: bool = False,
     ) -> None:
-        """With `weekly`, an “all clear” is only posted by the week's first digest."""
         self.plan = plan
         self._api = api
         self._state = state
         self._poster = poster
         self._records = records
         self._clock = clock
-        self._weekly = weekly
         self._content: DigestContent | None = None
         self._first_start: datetime | None = None
         self._not_before: datetime | None = None
@@ -250,7 +247,7 @@ class Digest:
         found = replace(found, noticed=channel in notices)
         if whom and not (again and wanted.day in known):  # only once a day
             found = replace(found, left=tuple(left), mention=whom)
-        first_of = self.plan.text(wanted, weekly=self._weekly)
+        first_of = self.plan.text(wanted)
         messages = digest_cards.digest(
             found, now, day=wanted.day, late=wanted.late, first_of=first_of
         )
@@ -277,7 +274,7 @@ class Digest:
     async def _is_quiet(self, day: date) -> bool:
         """Whether it is too early to post another “all clear”."""
         monday = day - timedelta(days=day.weekday())
-        return self._weekly and await self._state.was_due(monday, day, self.plan.channel)
+        return self.plan.weekly and await self._state.was_due(monday, day, self.plan.channel)
 
     async def _lately(self, day: date, last: StoredDigest | None) -> Counter[str]:
         """Counts the changes since the last digest was gathered, by kind; at first, those of a day.

@@ -193,3 +193,15 @@ async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: Make
         for _ in range(2):
             await next_day(world)
         assert days(world) == ["26 clear"]
+        first = "; while all is clear, only the week's first one is posted."
+        await world.ask("/ssl digest here at 08:00", "every day at 08:00 UTC. The next", first)
+        await world.card("set up a digest in this channel every day at 08:00 UTC" + first, by=BEN)
+        await world.bot.records.reread()
+        whole = "08:00 UTC, daily, or weekly while all is clear"
+        await world.ask("/ssl notices", f"at {whole}")
+        await world.open_home("daily at 08:00 UTC, or weekly while all is clear in")
+        await world.ask("/ssl digest off C0OTHER", f"`{CERTS}` · {whole}")
+        await world.ask("/ssl digest pause 1d", "is paused until")
+        await world.ask("/ssl digest resume", "is on again. The next one", first)
+        card = await world.ask("/ssl digest here mon", "on mon at 08:00 UTC. The next one is due")
+        assert first not in words(card)

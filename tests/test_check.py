@@ -36,9 +36,10 @@ async def lines(
 
 
 async def test_a_working_setup_has_no_faults(demo: Demo) -> None:
-    faults, said = await lines(demo, slack_mode="socket")
+    faults, said = await lines(demo, slack_mode="socket", digest_all_clear="weekly")
     assert faults == 0
     assert "FAIL" not in said
+    assert "UTC, daily, or weekly while all is clear in #" in said
     for what in ("Slack", "Scopes", "Requests", "Digest", "Database", "SSLmonitor", "Clock"):
         assert f"ok   {what}" in said
 

@@ -79,12 +79,11 @@ def make_digest(
     now: Callable[[], datetime],
 ) -> Digest | None:
     """The environment's digest; None without a DIGEST_CHANNEL."""
-    make = digest_maker(settings, api, database, web, records, now=now)
+    make = digest_maker(api, database, web, records, now=now)
     return make(settings.subscriptions[0].plan) if settings.digest_channel else None
 
 
 def digest_maker(
-    settings: Settings,
     api: SSLMonitor,
     database: Database,
     web: SlackWeb,
@@ -93,8 +92,8 @@ def digest_maker(
     now: Callable[[], datetime],
 ) -> Callable[[Plan], Digest]:
     """Makes the digest of a plan."""
-    weekly, state = settings.digest_all_clear == "weekly", DigestStore(database)
-    return lambda plan: Digest(plan, api, state, web, records, clock=now, weekly=weekly)
+    state = DigestStore(database)
+    return lambda plan: Digest(plan, api, state, web, records, clock=now)
 
 
 def make_notices(
@@ -131,7 +130,7 @@ def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) 
 def make_records(settings: Settings, database: Database) -> Records:
     """The bot's records, with the subscriptions and settings of the environment."""
     days, base = settings.digest_expire_days, settings.calendar_base
-    return Records(database, days, settings.subscriptions, base)
+    return Records(database, days, settings.subscriptions, base, weekly=settings.weekly)
 
 
 @asynccontextmanager
@@ -165,7 +164,7 @@ async def running_bot(
         digest = make_digest(settings, api, database, web, records, now=now)
         if digest is not None:
             await digest.start()
-        make = digest_maker(settings, api, database, web, records, now=now)
+        make = digest_maker(api, database, web, records, now=now)
         digests = Digests(digest, records, make)
         metrics.watch_digest(digests.lag)
         blindness = Blindness(api, digests, state, web, clock=now)

@@ -77,8 +77,12 @@ def _only(each: Subscription) -> str:
     return f", only about {code(str(each.which), 200)}" if str(each.which) else ""
 
 
-def _next(following: datetime | None) -> str:
-    return f"The next one is due {date(following)}." if following else ""
+def _next(each: Subscription, following: datetime | None) -> str:
+    return f"The next one is due {date(following)}{_rule(each)}." if following else ""
+
+
+def _rule(each: Subscription) -> str:
+    return "; while all is clear, only the week's first one is posted" if each.plan.rule else ""
 
 
 def digest_set(each: Subscription, following: datetime | None, who: str) -> Message:
@@ -87,9 +91,9 @@ def digest_set(each: Subscription, following: datetime | None, who: str) -> Mess
     what = f"a digest in this channel {days} at {each.at:%H:%M} {each.zone}{_only(each)}"
     preview = button("Preview", "digest_preview", "", "below", about="Preview this digest")
     return _said(
-        f"✅ The bot posts {what}. {_next(following)}".rstrip(),
+        f"✅ The bot posts {what}. {_next(each, following)}".rstrip(),
         actions(preview),
-        announce=f"{safe(who, 80)} set up {what}.",
+        announce=f"{safe(who, 80)} set up {what}{_rule(each)}.",
     )
 
 
@@ -159,7 +163,7 @@ def resumed(each: Subscription, following: datetime | None, who: str) -> Message
     """The digest or the notices were resumed."""
     kind, line = each.kind, f"{safe(who, 80)} resumed {_NAMES[each.kind]} of this channel."
     said = f"✅ {_NAMES[kind].capitalize()} of this channel {_are(kind)} on again."
-    return _said(f"{said} {_next(following)}".rstrip(), announce=line)
+    return _said(f"{said} {_next(each, following)}".rstrip(), announce=line)
 
 
 def choose(kind: str, asked: str, others: Sequence[Subscription], *, here: bool) -> Message:

@@ -187,7 +187,8 @@ async def digest_here(
         raise UsageError("A digest mentions nobody: /ssl notices here mention @oncall does.")
     if asks := await _question(call, about, "digest_here", [at, zone, days]):
         return asks
-    now, was = call.now(), old or Subscription(DIGEST, call.channel)
+    now, weekly = call.now(), call.records.subscriptions.weekly
+    was = old or Subscription(DIGEST, call.channel, weekly=weekly)
     set_up = msgspec.structs.replace(
         was, at=at.at or was.at, zone=zone.name or was.zone, days=days.days or was.days,
         which=about.which, since=now, paused_until=None, off=False, set_by=call.asker,

@@ -291,11 +291,17 @@ class Settings:
         return self.public_url.rstrip("/") or f"https://{PLACEHOLDER}"
 
     @property
+    def weekly(self) -> bool:
+        """Whether digests are weekly while all is clear."""
+        return self.digest_all_clear == "weekly"
+
+    @property
     def subscriptions(self) -> list[Subscription]:
         """The environment's digest and notices; a channel's own subscription overrides them."""
         found, zone = [], self.digest_timezone.key
         if channel := self.digest_channel:
-            found.append(Subscription(DIGEST, channel, at=self.digest_time, zone=zone))
+            at, weekly = self.digest_time, self.weekly
+            found.append(Subscription(DIGEST, channel, at=at, zone=zone, weekly=weekly))
         if channel := self.notice_channel or self.digest_channel:
             found.append(Subscription(NOTICES, channel, zone=zone, mention=self.notice_mention))
         return found

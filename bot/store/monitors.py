@@ -53,12 +53,14 @@ class Records:
         net_days: int = NET_DAYS,
         environment: Iterable[Subscription] = (),
         calendar_base: str | None = None,
+        *,
+        weekly: bool = False,
     ) -> None:
         self._database = database
         self._net_days = net_days
         self.marks = MarkStore(database)
         self.placeholders = Placeholders(database)
-        self.subscriptions = Subscriptions(database, environment, calendar_base)
+        self.subscriptions = Subscriptions(database, environment, calendar_base, weekly=weekly)
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
 

@@ -25,10 +25,14 @@ class Subscriptions:
         database: Database,
         environment: Iterable[Subscription] = (),
         calendar_base: str | None = None,
+        *,
+        weekly: bool = False,
     ) -> None:
         self._database = database
         self.calendar_base = calendar_base
         """What the calendar's address begins with; None if it is not served."""
+        self.weekly = weekly
+        """Whether digests are weekly while all is clear."""
         self._environment = {(each.kind, each.channel): each for each in environment}
         self._known = dict(self._environment)
 
@@ -40,6 +44,7 @@ class Subscriptions:
         async with self._database.quick_read() as connection:
             rows = (await connection.execute(select(subscriptions.c.subscription))).all()
         stored = [msgspec.json.decode(row.subscription, type=Subscription) for row in rows]
+        stored = [msgspec.structs.replace(each, weekly=self.weekly) for each in stored]
         self._known = self._environment | {(each.kind, each.channel): each for each in stored}
 
     def digests(self) -> list[Subscription]:
