@@ -242,11 +242,12 @@ class Digest:
         before = known.get(last.day, {}) if last else {}
         counts = self._waiting(found, before)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
-        whom = self._records.subscriptions.mention_of(channel)
-        notices = [each.channel for each in self._records.subscriptions.notices()]
-        found = replace(found, noticed=channel in notices)
-        if whom and not (again and wanted.day in known):  # only once a day
-            found = replace(found, left=tuple(left), mention=whom)
+        notices = {each.channel: each for each in self._records.subscriptions.notices()}
+        to = notices.get(channel)
+        found = replace(found, noticed=to is not None)
+        if to and to.mention and not (again and wanted.day in known):  # only once a day
+            theirs = tuple(row for row in left if to.takes(row.target))
+            found = replace(found, left=theirs, mention=to.mention)
         first_of = self.plan.text(wanted)
         messages = digest_cards.digest(
             found, now, day=wanted.day, late=wanted.late, first_of=first_of

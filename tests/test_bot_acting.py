@@ -78,11 +78,13 @@ async def test_a_mute_ends_with_its_time_or_when_the_certificate_changes_or_gets
             world.later(days=8)
         else:
             world.api.rows[number]["ssl_expire_date_end"] = "2027-01-02 07:30"
-            await world.ask(f"/ssl mute {number} for=29d", "until", "muted")
+            await world.ask(f"/ssl mute {number} for=29d", "until <!date^1797924600^{date_short}|")
             world.later(days=30)
         await world.ask("/ssl list muted", "No monitors match")
 
     number = world.api.add(HOST, days=12)
+    end = int(world.clock().timestamp()) + 3600
+    await world.ask(f"/ssl mute {HOST} for=1h", f"Ann until <!date^{end}^{{date_short}} {{time}}|")
     await world.say(f"/ssl mute {HOST} for=2d waiting for the vendor")
     await world.card("Muted by Ann until", "waiting for the vendor")
     world.api.renew(number, 5)  # a mute for a time lasts whatever changes

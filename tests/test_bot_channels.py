@@ -156,6 +156,15 @@ async def test_strangers_in_the_channel_are_a_question_first(world: World) -> No
     card = await world.card("shared with other organizations", "Post it here", to=PARTNERS)
     await world.press("Post it here anyway", on=card)
     await world.card("and what is renewed, added or removed", "`*.demo.test`", to=PARTNERS)
+    known = world.bot.records.subscriptions
+    for kind in "digest", "notices":  # the channel may have been shared since
+        before = known.get(kind, PARTNERS)
+        await world.ask(f"/ssl {kind} off", "of this channel", to=PARTNERS)
+        card = await world.ask(f"/ssl {kind} resume", "shared with other", to=PARTNERS)
+        assert getattr(known.get(kind, PARTNERS), "off", None)
+        await world.press("Post it here anyway", on=card)
+        await world.settled()
+        assert known.get(kind, PARTNERS) == before
 
 
 async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: World) -> None:
@@ -377,7 +386,8 @@ async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world:
     world = digest_world
     world.api.add("left.demo.test", valid=False)
     world.api.add("taken.demo.test", valid=False)
-    await world.ask("/ssl notices here mention U0BEN", "Ann set up notices", seen_by=BEN)
+    world.api.add("other.test", valid=False)  # not one of theirs
+    await world.ask("/ssl notices here *.demo.test mention U0BEN", "set up notices", seen_by=BEN)
     await world.ask("/ssl take taken.demo.test", "Taken by Ann")
     world.later(hours=2)
     mentioned = []

@@ -24,6 +24,7 @@ from bot.blocks import (
     since,
     text_input,
 )
+from bot.dates import DAY
 from bot.sighting import Claim, Mute, Sighting
 from bot.target import Target
 
@@ -58,12 +59,16 @@ def taken_by_another(claim: Claim, _now: datetime) -> str:
 
 def muted_line(mute: Mute, target: Target, others: int = 0) -> str:
     """The channel's line about a mute, of one monitor and perhaps others."""
-    until, each = date(mute.until, "{date_short}"), ", each" if others else ""
-    how = f"until {until}"
-    if mute.rank is not None:
-        how = f"until it changes, at most until {until}"
+    each, how = ", each" if others else "", muted_until(mute)
     why = f": {safe(mute.reason, 120)}" if mute.reason else ""
     return f"🔕 {safe(mute.name, 80)} muted {_hosts(target, others)}{each} {how}{why}."
+
+
+def muted_until(mute: Mute) -> str:
+    """When a mute ends; a short one with the time of day."""
+    is_short = mute.until - mute.at < 2 * DAY
+    until = f"until {date(mute.until, '{date_short} {time}' if is_short else '{date_short}')}"
+    return until if mute.rank is None else f"until it changes, at most {until}"
 
 
 def unmuted_line(who: str, target: Target, others: int = 0) -> str:

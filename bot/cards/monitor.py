@@ -33,6 +33,7 @@ from bot.blocks import (
     since,
     utc,
 )
+from bot.cards.marks import muted_until
 from bot.severity import (
     ACT_NOW,
     EXPIRED,
@@ -251,11 +252,8 @@ def _marks(row: MonitorSummary, now: datetime, rules: Thresholds) -> list[Block]
     if claim := claim_of(row, now, rules):
         parts.append(f"🙋 Taken by {safe(claim.name, 60)}, {since(claim.at, now)}")
     if mute := mute_of(row, now, rules):
-        until = f"until {date(mute.until, '{date_short}')}"
-        if mute.rank is not None:
-            until = f"until it changes, at most until {date(mute.until, '{date_short}')}"
         why = f" ({safe(mute.reason, 100)})" if mute.reason else ""
-        parts.append(f"🔕 Muted by {safe(mute.name, 60)} {until}{why}")
+        parts.append(f"🔕 Muted by {safe(mute.name, 60)} {muted_until(mute)}{why}")
     if note := note_of(row, rules):
         parts.append(f"📝 {safe(note, 200)}")
     if link := runbook_of(row, rules):

@@ -224,7 +224,7 @@ async def mute(
         return replace(row, changed=())
     (muted,) = await _mute(call, [row], length, reason)
     line = mark_cards.muted_line(muted, row.target)
-    return await _marked(call, row, line, f"muted until {muted.until:%Y-%m-%d}")
+    return await _marked(call, row, line, f"muted until {muted.until:%Y-%m-%d %H:%M}")
 
 
 async def _mute(
@@ -249,7 +249,7 @@ async def mute_certificate(call: Call, which: Annotated[Ids, "ID…"]) -> Messag
     bad = [row for row in rows if not is_fine(row, call.now(), call.rules)]
     muted = await _mute(call, bad, UNTIL_IT_CHANGES)
     line = mark_cards.muted_line(muted[0], bad[0].target, len(bad) - 1) if bad else ""
-    changed = [(str(row.target), f"muted until {muted[0].until:%Y-%m-%d}") for row in bad]
+    changed = [(str(row.target), f"muted until {muted[0].until:%Y-%m-%d %H:%M}") for row in bad]
     return await _one_certificate(call, rows, line, changed)
 
 

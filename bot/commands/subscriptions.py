@@ -359,6 +359,10 @@ async def _resume(call: Call, kind: str) -> Message:
         return replace(cards.nothing_here(kind), changed=())
     if here.runs(now):
         return replace(cards.runs_already(here), changed=())
+    about = About(here.which, everything=here.everything)
+    when = (Clock(here.at), Zone(here.zone), Days(here.days)) if kind == DIGEST else ()
+    if here.off and (asks := await _question(call, about, f"{kind}_here", when)):
+        return asks
     again = msgspec.structs.replace(here, paused_until=None, off=False, since=now)
     following = await _following(call, again, now) if kind == DIGEST else None
     await call.records.subscriptions.put(again)
