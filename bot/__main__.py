@@ -119,17 +119,22 @@ async def _program(options: argparse.Namespace) -> int:
         return 0
     with loading():
         settings = _settings(program)
-        from bot.app import engine, programs
+        from bot.app import engine
+
+        if program == "run":
+            from bot.app.programs import run
+        elif program == "digest":
+            from bot.app.posting import post_digest
 
     match program:
         case "keys":
             return await engine.manage_keys(settings, options, print)
         case "run":
-            await programs.run(settings)
+            await run(settings)
         case "embedded":
             await engine.serve_embedded(settings, options.host, options.port)
         case "digest":
-            print(await programs.post_digest(settings, again=options.again))
+            print(await post_digest(settings, again=options.again))
         case "check":
             from bot.check import check
 

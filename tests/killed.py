@@ -33,7 +33,8 @@ import bot.store.digests
 import bot.store.placeholders
 import bot.store.rechecks
 from bot.__main__ import entry
-from bot.app import clock, make_notices, running_bot
+from bot.app.composition import make_notices, running_bot
+from bot.app.outside import clock
 from bot.config import read_settings
 from bot.store.notices import NoticeStore
 from bot.store.tables import digests, notes

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 
 import bot
 from bot.__main__ import main
-from bot.app import clock
+from bot.app.outside import clock
 from bot.demo import running_demo
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, CERTS

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, time
 
-from bot.app import make_notices
+from bot.app.composition import make_notices
 from bot.config import Settings
 from bot.dates import Selection, days_text, parse_clock, parse_days, parse_zone
 from bot.playground.faults import refusal

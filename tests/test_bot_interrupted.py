@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from bot.app import Bot
+from bot.app.composition import Bot
 from bot.playground.faults import InjectedFault
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS
 from bot.store.tables import notes

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.app import Bot, make_notices, notice_interval
+from bot.app.composition import Bot, make_notices, notice_interval
 from bot.cards.changes import compare
 from bot.config import Settings
 from bot.dates import DIGEST, NOTICES, Subscription

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bot.app import Bot
+from bot.app.composition import Bot
 from bot.config import Secret
 from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal

@@ -174,7 +174,7 @@ def test_a_backup_of_postgresql_names_pg_dump(
 def test_posting_a_digest_by_hand_skips_slow_imports() -> None:
     heavy = {"slack_bolt", "apscheduler", "alembic", "icalendar", "bot.playground"}
     heavy.add("sqlalchemy.dialects.postgresql")
-    asked = f"import sys; from bot.app import programs; print(sorted({heavy} & sys.modules.keys()))"
+    asked = f"import sys; from bot.app import posting; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 

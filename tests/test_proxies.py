@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from bot.app import make_session, slack_session
+from bot.app.outside import make_session, slack_session
 from bot.errors import ConfigError
 from bot.slack.calls import proxies_for
 from tests.client_wire import Recorder

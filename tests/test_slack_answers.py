@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.app import clock, slack_session
+from bot.app.outside import clock, slack_session
 from bot.blocks import Address, Message
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
-from bot.app import clock
+from bot.app.outside import clock
 from bot.demo import playground_app
 from bot.errors import APIUnreachable, SocketModeEnded
 from bot.playground import Playground

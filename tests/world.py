@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import aiohttp
 import pytest
 
-from bot.app import Bot, own_api, running_bot
+from bot.app.composition import Bot, running_bot
+from bot.app.engine import own_api
 from bot.app.outside import clock as wall_clock
 from bot.config import SETTINGS, Settings, read_settings
 from bot.demo import playground_app

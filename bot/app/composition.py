@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from bot.api.client import SSLMonitor
 from bot.app.outside import clock, make_api, make_session, make_web, slack_session
+from bot.app.parts import digest_maker, make_digest, make_records
 from bot.commands import router
 from bot.commands.home import Home
 from bot.config import Settings
@@ -34,7 +35,6 @@ from bot.store.notices import NoticeStore
 from bot.store.scans import RunningScans
 
 if TYPE_CHECKING:  # `python -m bot digest` works without Bolt, which the last two import
-    from bot.dates import Plan
     from bot.slack.listeners import SlackBot
     from bot.slack.transport import Sockets
 
@@ -69,33 +69,6 @@ class Bot:
         return self.web.token_fault
 
 
-def make_digest(
-    settings: Settings,
-    api: SSLMonitor,
-    database: Database,
-    web: SlackWeb,
-    records: Records,
-    *,
-    now: Callable[[], datetime],
-) -> Digest | None:
-    """The environment's digest; None without a DIGEST_CHANNEL."""
-    make = digest_maker(api, database, web, records, now=now)
-    return make(settings.subscriptions[0].plan) if settings.digest_channel else None
-
-
-def digest_maker(
-    api: SSLMonitor,
-    database: Database,
-    web: SlackWeb,
-    records: Records,
-    *,
-    now: Callable[[], datetime],
-) -> Callable[[Plan], Digest]:
-    """Makes the digest of a plan."""
-    state = DigestStore(database)
-    return lambda plan: Digest(plan, api, state, web, records, clock=now)
-
-
 def make_notices(
     settings: Settings,
     api: SSLMonitor,
@@ -125,12 +98,6 @@ def make_access(settings: Settings, web: SlackWeb, now: Callable[[], datetime]) 
     """The guard that decides who may do what, and how often."""
     limits = {"scans": settings.user_scan_limit, "added hosts": settings.user_add_limit}
     return Access(web, settings.admins, clock=now, limits=limits)
-
-
-def make_records(settings: Settings, database: Database) -> Records:
-    """The bot's records, with the subscriptions and settings of the environment."""
-    days, base = settings.digest_expire_days, settings.calendar_base
-    return Records(database, days, settings.subscriptions, base, weekly=settings.weekly)
 
 
 @asynccontextmanager

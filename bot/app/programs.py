@@ -1,12 +1,10 @@
-"""What the command line runs: the bot, or one digest."""
+"""`python -m bot run`: the bot, with the embedded API if the settings name none."""
 
 import logging
 
-from bot.app.composition import make_digest, make_records, running_bot
+from bot.app.composition import running_bot
 from bot.app.engine import own_api
-from bot.app.outside import clock, make_api, make_session, make_web, slack_session
 from bot.config import Settings
-from bot.errors import BotError, SlackRefused
 from bot.process import ended_by_signals, forever
 from bot.store.upgrade import open_database
 
@@ -27,33 +25,3 @@ async def run(settings: Settings) -> None:
         log.info("The database is %r.", database.engine.url)
         log.info("The bot is ready (%s mode, port %d).", settings.slack_mode, bot.port)
         await forever(bot.sockets.ended if bot.sockets else None)
-
-
-async def post_digest(settings: Settings, *, again: bool) -> str:
-    """Post today's digest, unless it was posted; returns a sentence. Raises BotError."""
-    async with (
-        open_database(settings.database_url) as database,
-        own_api(settings, database) as complete,
-        slack_session(complete.slack_api_url) as session,
-        make_session(complete.api_url) as to_api,
-    ):
-        api = make_api(complete, to_api)
-        web = make_web(complete, session)
-        await web.identify()
-        await api.measure_clock()
-        records = make_records(complete, database)
-        await records.refresh_rules()
-        await records.forget_old(clock)
-        digest = make_digest(complete, api, database, web, records, now=clock)
-        try:
-            if digest is None or await digest.post_now(again=again):
-                return "Posted."
-        except SlackRefused as fault:
-            if not fault.may_not_post:
-                raise
-            raise BotError(
-                f"The bot can't post in {complete.digest_channel} ({fault.reason}). Invite it."
-            ) from fault
-        if await digest.needs_none():
-            return "All clear: nothing to post until next week. (--again posts it anyway.)"
-        return "Already posted today. (--again posts it once more.)"

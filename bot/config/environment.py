@@ -215,9 +215,11 @@ def _within(edits: int, a: str, b: str) -> bool:
 
     An edit inserts, deletes or replaces a letter, or swaps two neighbors.
     """
+    if abs(len(a) - len(b)) > edits:
+        return False
     same = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), None)
     if same is None:
-        return abs(len(a) - len(b)) <= edits
+        return True
     a, b = a[same:], b[same:]
     return edits > 0 and (
         _within(edits - 1, a[1:], b)

@@ -50,7 +50,8 @@ FLOOR = """
 import asyncio, os
 from bot.process import loading
 with loading():
-    from bot.app import make_api, make_session, own_api
+    from bot.app.engine import own_api
+    from bot.app.outside import make_api, make_session
     from bot.config import read_settings
     from bot.store.upgrade import open_database
 

@@ -22,7 +22,7 @@ from types import FrameType
 
 from sqlalchemy import insert
 
-from bot.app import clock
+from bot.app.outside import clock
 from bot.demo import Demo, first_digest, running_demo
 from bot.playground.objects import ANN, BOT_USER, CERTS, PostedMessage
 from bot.store.database import Database

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bot.app import make_notices
+from bot.app.composition import make_notices
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.playground.objects import BEN
 from bot.slack.notices import Notices

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.app import clock
+from bot.app.outside import clock
 from bot.demo import first_digest, running_demo
 from tests.world import World, words
 
