@@ -249,8 +249,8 @@ class Digest:
             theirs = tuple(row for row in left if to.takes(row.target))
             found = replace(found, left=theirs, mention=to.mention)
         first_of = self.plan.text(wanted)
-        messages = digest_cards.digest(
-            found, now, day=wanted.day, late=wanted.late, first_of=first_of
+        messages = await asyncio.to_thread(
+            digest_cards.digest, found, now, day=wanted.day, late=wanted.late, first_of=first_of
         )
         edits = None
         if found.all_clear and not again:

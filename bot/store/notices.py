@@ -34,8 +34,9 @@ EVENT = "ssl_notice"
 _SOURCE = "notices source"
 #: Begins the key of the note that a post was repeated although the first may not be lost.
 _REPEAT = "repeat "
-#: Rows read or written before the event loop gets a turn.
+#: Rows written, and rows read, before the event loop gets a turn.
 _ROWS_AT_ONCE = 500
+_READ_AT_ONCE = 2000
 #: Notices that could not be posted for this long are dropped: they are outdated.
 _TOLD_WITHIN = timedelta(days=1)
 
@@ -352,7 +353,7 @@ async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
     )
     seen: dict[int, LastSeen] = {}
     result = await connection.stream(query)
-    async for rows in result.partitions(_ROWS_AT_ONCE):
+    async for rows in result.partitions(_READ_AT_ONCE):
         for number, rank, issuer, end, target, missing, late in rows:
             not_after = None if end is None else datetime.fromtimestamp(end, UTC)
             seen[number] = LastSeen(rank, issuer, not_after, target, missing, late)
