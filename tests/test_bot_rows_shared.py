@@ -3,6 +3,7 @@
 import pytest
 
 from bot.playground.objects import ANN, BEN, OpenView, PostedMessage
+from tests.test_bot_notices import begun
 from tests.test_bot_rows import ONE, digest, refresh, row_of
 from tests.world import World, labels, words
 
@@ -69,6 +70,31 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     await world.settled()
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
     await world.until(lambda: "2 of 3 fixed\n↻ rescanned · Ben, " in row_of(shown, numbers[0]))
+
+
+async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: World) -> None:
+    numbers = world.api.add_many(3, days=80, ssl_fingerprint=ONE)
+    notices = await begun(world)
+    for number in numbers:
+        world.api.renew(number, days=-1, ssl_valid=False)
+    await notices.tick()
+    notice, shown = await world.card("Newly broken", by=BEN), await digest(world)
+    del world.api.rows[numbers[0]]
+    await refresh(world)
+    for message in notice, shown:
+        assert "`h1.demo.test` +1" in row_of(message, numbers[0])
+    assert "Now: 2 broken. When posted: 3 broken." in words(shown)
+    for press, said in ("Rescan", "↻ no change · Ben"), ("I'll take it", "🙋 Ben"):
+        await world.press(press, on=shown, row="102 103", by=BEN)
+        await world.settled()
+        assert said in row_of(shown, numbers[0])
+        assert [b["block_id"] for b in shown.blocks if "more:" in b["block_id"]] == ["more:101"]
+    del world.api.rows[numbers[1]]
+    world.api.renew(numbers[2], days=80)
+    await refresh(world)
+    for message in notice, shown:
+        assert "~`h2.demo.test`~" in row_of(message, numbers[0])
+    assert labels(shown) == ["Rescan"]
 
 
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
@@ -163,3 +189,18 @@ async def test_monitors_without_a_certificate_join_no_row_of_many(world: World) 
     await world.press("Rescan", on=shown, row=" ".join(map(str, numbers[:100])))
     await world.card("Scanned 100 monitors")
     await world.until(lambda: "+99" in row_of(shown, numbers[0]))
+
+
+async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: World) -> None:
+    old = world.api.add("a.demo.test", valid=False)
+    shown = await digest(world)
+    world.api.rows[500] = world.api.rows.pop(old) | {"id": 500}
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "↻ scanned · Ben" in row_of(shown, old))
+    await world.press("I'll take it", on=shown, by=BEN)
+    await world.until(lambda: "🙋 Ben" in row_of(shown, old))
+    card = await world.ask("/ssl delete a.demo.test", "Delete")
+    world.api.rows[501] = world.api.rows.pop(500) | {"id": 501}
+    await world.press("Delete", on=card)  # that one was not confirmed
+    await world.card("NOT FOUND", "`a.demo.test`")
+    assert 501 in world.api.rows

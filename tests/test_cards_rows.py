@@ -313,6 +313,11 @@ def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() ->
     assert found is not None
     assert "other.example.net" not in str(found)
     assert "No longer monitored" in found[0]["text"]["text"]
+    mine = [row(id=n, valid=False, fingerprint="ab") for n in (7, 8)]
+    others = {n: row(id=n, target=Target(f"{n}.example.net", 443)) for n in (7, 8)}
+    found = refreshed(group_row(mine, NOW, RULES), others, NOW, RULES)
+    assert found is not None
+    assert "No longer monitored" in found[0]["text"]["text"]
 
 
 def test_an_edited_digest_mentions_nobody() -> None:

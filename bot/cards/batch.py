@@ -45,6 +45,8 @@ from bot.target import Target
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
+#: How many monitors have no row.
+_IN_THREAD = re.compile(r"([\d,]+) more monitors? in the thread\.")
 #: How a first line of several monitors ends.
 _GROUP = re.compile(r"`~?(?: #\d+)? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
@@ -228,10 +230,8 @@ def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
 
 def _named_ids(block: Block, number: int) -> list[int]:
     """The IDs in a row: its own, or those that its button rescans."""
-    pressed = block.get("accessory", {})
-    if pressed.get("action_id") != "ssl:scan_certificate:below":
-        return [number]
-    return [int(each) for each in str(pressed.get("value", "")).split() if each.isdecimal()]
+    value = str(block.get("accessory", {}).get("value", ""))
+    return [int(each) for each in value.split() if each.isdecimal()] or [number]
 
 
 def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -> bool:
@@ -242,15 +242,16 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
 def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
     """The monitors of a row: one, or all of a certificate's.
 
-    If an ID now belongs to another host, it is another account's.
+    If none of their IDs is missing, but none belongs to the row's host, they are another account's.
     """
     if not (name := _name(block).removeprefix("row:")).isdecimal():
         return []
-    number = int(name)
-    first, ids, row = _row_texts([block])[0], _named_ids(block, number), found.get(number)
-    if ids == [number] and row and not _names_host(first, row.target):
+    first, ids = _row_texts([block])[0], _named_ids(block, int(name))
+    members = of_row(ids, found)
+    all_there = len(members) == len(ids) < MOST_RESCANNED
+    if all_there and not any(_names_host(first, row.target) for row in members):
         return []
-    return of_row(ids, found)
+    return members
 
 
 def shown_state(row: Block) -> tuple[str, list[str]]:
@@ -320,7 +321,8 @@ def _none_broken(blocks: Sequence[Block]) -> bool:
     shown = {each for row in rows for each in _named_ids(row, int(_name(row)[4:]))}
     marks = EXPIRED.symbol, UNREACHABLE.symbol, BUSY
     broken = any(text.startswith(marks) and not _is_gone(text) for text in _row_texts(rows))
-    return not broken and {*map(int, pressed["elements"][0]["value"].split())} <= shown
+    ids = {*map(int, pressed["elements"][0]["value"].split())}  # some may have been deleted
+    return not broken and (ids <= shown or not _IN_THREAD.search(str(blocks)))
 
 
 def _silent(block: Block) -> Block:
@@ -349,7 +351,7 @@ def _digest_redrawn(
     said += "↻ Old data rescanned. " if fresh else ""
     muted = [str(b["text"]["text"]) for b in idle if _name(b).startswith(lists.MUTED)]
     said += "↻ Mutes have ended. " if lists.UNMUTED in "".join(muted) else ""
-    said += _now(rows, posted.partition(".")[0]) if fixed < len(rows) else ""
+    said += _now(rows, posted.partition(".")[0], str(blocks)) if fixed < len(rows) else ""
     if not said and posted == summary["text"]["text"]:
         return text, tuple(blocks)
     text = f"{said}When posted: {posted}" if said else posted
@@ -357,17 +359,18 @@ def _digest_redrawn(
     return bare(text), (blocks[0], shown, *blocks[2:])
 
 
-def _now(rows: Sequence[str], posted: str) -> str:
+def _now(rows: Sequence[str], posted: str, blocks: str) -> str:
     """What the rows count as now: `Now: 2 broken. `; empty if that is what was `posted`.
 
     What was posted may also count monitors that have no row: these are the last in its order.
     """
-    now, were, room = Counter[str](), Counter[str](), sum(map(_number, rows))
+    now, were, counted_then = Counter[str](), Counter[str](), _POSTED.findall(posted)
     for row in rows:
         if row[:1] in _COUNTED and not _is_gone(row):
             now[_COUNTED[row[:1]]] += _number(row) - _fixed_of(row)
-    for found, kind in _POSTED.findall(posted):
-        number = int(found.replace(",", ""))
+    numbers = [int(number.replace(",", "")) for number, _ in counted_then]
+    room = sum(numbers) - sum(int(each.replace(",", "")) for each in _IN_THREAD.findall(blocks))
+    for number, (_, kind) in zip(numbers, counted_then, strict=True):
         were[kind] = max(0, min(room, number))
         room -= number
     if now == were:

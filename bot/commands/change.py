@@ -9,8 +9,8 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated, Literal
 
-from bot.api.models import MonitorList, MonitorSummary
-from bot.blocks import Block, Message, code
+from bot.api.models import Monitor, MonitorList, MonitorSummary
+from bot.blocks import Block, Message
 from bot.cards import batch as batch_cards
 from bot.cards import lists as list_cards
 from bot.cards import monitor as monitor_cards
@@ -21,7 +21,7 @@ from bot.cards.changes import ALL_BROKEN
 from bot.cards.marks import outcome_line
 from bot.cards.row import row_id, with_row
 from bot.commands import after_scan
-from bot.commands.lookup import One, find, router, row_of, several
+from bot.commands.lookup import One, Selector, find, router, row_of, several
 from bot.commands.router import Call
 from bot.dates import ALL, DIGEST
 from bot.errors import APIRefused, BotError, NotFound
@@ -56,7 +56,7 @@ async def scan(call: Call, which: One) -> Message:
     if target is None:
         await call.show(scanning(known, monitor_id))
     try:
-        found = await call.api.scan(monitor_id)
+        found = await _scanned(call, which, monitor_id)
     except BotError as fault:
         failed = replies.scan_failed(fault, known, monitor_id)
         return replace(failed, row_says=outcome_line(_failed([fault]), who, call.now()))
@@ -73,6 +73,18 @@ async def scan(call: Call, which: One) -> Message:
         row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
     )
     return with_row(card, row, call.now(), call.rules, outcome=outcome)
+
+
+async def _scanned(call: Call, which: Selector, number: int) -> Monitor:
+    """Scan a monitor; one that was deleted, and added again, has another ID."""
+    try:
+        found = await call.api.scan(number)
+        if which.target in {None, found.target}:
+            return found
+    except NotFound:
+        if which.target is None or (await find(call, which))[0].id == number:
+            raise
+    return await call.api.scan((await find(call, which))[0].id)
 
 
 def _failed(faults: Collection[BotError]) -> str:
@@ -100,10 +112,9 @@ async def delete(call: Call, which: One) -> Message:
 @router.command("delete_now", typed=False, changes=True)
 async def delete_now(call: Call, which: One) -> Message:
     """Delete a monitor that was confirmed."""
-    rows = await find(call, which)
-    if not rows:
-        return list_cards.none_found(code(str(which)))
-    row = rows[0]
+    row = (await find(call, which))[0]
+    if row.id != which.id:
+        raise NotFound(404, "monitor not found")
     await call.api.delete(row.id)
     await call.records.forget(row.id)
     await after_scan.show(call)

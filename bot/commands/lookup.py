@@ -295,7 +295,8 @@ async def find(call: Call, which: Selector) -> list[MonitorSummary]:
         return rows if rows or which.is_pattern else await _begins_so(call, which)
     target = which.target or (await call.api.get(which.id)).target
     listed = await call.api.list(host=target.host, port=target.port)
-    found = [row for row in listed if row.id == which.id]
+    again = [row for row in listed if row.target == which.target]  # deleted, and added again
+    found = [row for row in listed if row.id == which.id] or again
     if not found:
         _all_were_readable(listed, f"#{which.id} is among them")
         raise NotFound(404, "monitor not found")

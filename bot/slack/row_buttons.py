@@ -124,6 +124,8 @@ class RowButton:
         self._ephemeral = request.private
         self._ts = request.source.ts if request.source else ""
         self._rows = _rows_of(request, boards.lists)
+        place = request.view or request.source
+        self._pressed = name_of({"block_id": place.block_id if place else ""})
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: tuple[Block, Block | None] | None = None
@@ -141,7 +143,7 @@ class RowButton:
         A press during a scan of the row joins that scan.
         """
         await self._look(hurry=True)
-        row = message.row
+        row = self._named(message.row)
         old = self._rows.row(row) if self._rows else None
         if self._rows and old and row:
             self._joins = self._joins or (self._busy is None and self._rows.is_busy(row))
@@ -154,7 +156,7 @@ class RowButton:
     async def answer(self, message: Message) -> None:
         """Show the card in the thread, and the new row in the list."""
         await self._look()
-        if row := message.row:
+        if row := self._named(message.row):
             before, now = self._busy[0] if self._busy else None, self._boards.now()
             await self._refresh(
                 lambda rows: rows.replace(
@@ -174,6 +176,13 @@ class RowButton:
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         if not (self._refreshed and (message.in_row or alone or self._joins)):
             await self._thread.answer(message, self._tell, self.refuse)
+
+    def _named(self, row: Block | None) -> Block | None:
+        """The row as its list names it: by an ID that may be of a monitor deleted since."""
+        pressed = {"block_id": self._pressed.replace("more:", "row:")}
+        if not (row and self._rows) or self._rows.row(row) or not self._rows.row(pressed):
+            return row
+        return {**row, **pressed}
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
         """Show a message to the asker alone, apart from the list."""

@@ -124,7 +124,7 @@ class RowList:
             if block is old:
                 blocks.append({**kept, "block_id": block["block_id"]})
                 if more and self._has_buttons:
-                    blocks.append({**more, "block_id": f"{name_of(more)}@{suffix}".rstrip("@")})
+                    blocks.append({**more, "block_id": f"{_more_of(row)}@{suffix}".rstrip("@")})
             elif name_of(block) != _more_of(row):
                 blocks.append(block)
         self.blocks = blocks
@@ -422,8 +422,8 @@ def refresh_rows(
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
     for block in [each for each in rows.blocks if before is None or each in before]:
         if fresh := refreshed(block, found, now, rules, complete):
-            expanded = any(name_of(each) == _more_of(fresh[0]) for each in rows.blocks)
-            rows.replace(fresh[0], fresh[1] if expanded else None)
+            expanded = any(name_of(each) == _more_of(block) for each in rows.blocks)
+            rows.replace({**fresh[0], "block_id": name_of(block)}, fresh[1] if expanded else None)
 
 
 def _is_busy(block: Block) -> bool:
