@@ -119,6 +119,15 @@ async def test_a_new_issuer_causes_a_notice_and_a_muted_monitor_none(world: Worl
     await notices.tick()
     await world.settled()
     assert not [text for text in told(world) if "broken" in text]
+    stored = await notices._store.standings(notices._api.source)
+    world.later(days=6)
+    await notices.tick()
+    assert await notices._store.standings(notices._api.source) is stored  # nothing is news
+    world.later(days=1, minutes=1)
+    await notices.tick()
+    await notices.tick()
+    assert told(world)[-1].startswith("Newly broken: api.demo.test")
+    assert len([text for text in told(world) if "broken" in text]) == 1
 
 
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:

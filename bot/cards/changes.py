@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -43,13 +42,10 @@ from bot.cards.row import (
     row_id,
     text_row,
 )
-from bot.dates import HOUR
+from bot.dates import HOUR, Subscription
 from bot.severity import Rank, Thresholds, is_late, mute_of, state_of
 from bot.sighting import LastSeen, Topic
 from bot.target import Target
-
-if TYPE_CHECKING:  # only for type checking
-    from bot.dates import Subscription
 
 #: How a notice begins, by its kind; the most urgent first.
 TOLD = {
@@ -144,11 +140,14 @@ def compare(
         was = before.get(row.id)
         if is_now == was:
             continue
+        muted = mute_of(row, now, rules)
+        if muted and was and (is_now := _while_muted(was, is_now)) == was:
+            continue
         changed[row.id] = is_now
         kinds = [_kind(was, is_now) if was else "added"]
         if is_now.late and not (was and was.late):
             kinds.append("late")
-        if not first and not mute_of(row, now, rules):
+        if not (first or muted):
             told += [News(kind, row.id, row.target, row) for kind in kinds if kind]
     for row in rows if renamed else ():
         names = renamed.get(row.id) if renamed and row.id in before else None
@@ -158,12 +157,16 @@ def compare(
         return told, changed, []
     missing = before.keys() - {row.id for row in rows}
     gone = sorted(number for number in missing if before[number].missing)
-    changed |= {
-        each: msgspec.structs.replace(before[each], missing=True) for each in missing - set(gone)
-    }
+    changed |= {n: msgspec.structs.replace(before[n], missing=True) for n in missing - set(gone)}
     known = {each: before[each].target for each in gone if before[each].target}
     told += [News("removed", each, Target.parse(target), None) for each, target in known.items()]
     return told, changed, gone
+
+
+def _while_muted(was: LastSeen, is_now: LastSeen) -> LastSeen:
+    """What to store of a muted monitor: what got worse is news once the mute ends."""
+    rank, late = max(was.rank, is_now.rank), was.late and is_now.late
+    return msgspec.structs.replace(is_now, rank=rank, late=late)
 
 
 def _kind(was: LastSeen, is_now: LastSeen) -> str:
