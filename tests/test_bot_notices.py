@@ -244,7 +244,9 @@ async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) ->
     assert len([blocks for blocks in sent if "S0ONCALL" in blocks]) == 1
 
 
-async def test_two_replicas_tell_each_change_once(world: World) -> None:
+async def test_two_replicas_tell_each_change_once_and_know_of_mutes_and_pauses(
+    world: World,
+) -> None:
     number = world.api.add(HOST, days=80)
     async with world.running_bot() as other:
         both = [watcher(world, world.bots[0]), watcher(world, other)]
@@ -252,7 +254,20 @@ async def test_two_replicas_tell_each_change_once(world: World) -> None:
         world.api.rows[number]["ssl_valid"] = False
         await asyncio.gather(*(each.tick() for each in both))
         await asyncio.gather(*(each.tick() for each in both))
-    assert len(told(world)) == 1
+        assert len(told(world)) == 1
+        muted = world.api.add("muted.demo.test")
+        await both[0].tick()
+        await world.ask(f"/ssl mute {muted} for=2d", "Muted by")  # the other process is told
+        world.api.rows[muted]["ssl_valid"] = False
+        await both[0].tick()
+        await world.ask("/ssl notices off", "are off")
+        world.api.rows[number]["ssl_valid"] = True
+        await both[0].tick()
+        world.later(hours=2)
+        await world.ask("/ssl digest off", "is off")
+        await world.bots[0].digests.tick()
+    texts = [text for text in told(world) if " muted " not in text and "turned off" not in text]
+    assert len(texts) == 1
 
 
 @pytest.mark.parametrize("lost", [True, False])

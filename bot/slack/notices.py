@@ -222,6 +222,7 @@ class Notices:
 
     async def _begin(self) -> Standings:
         """What was compared last; what is shown by now is newer than what the API said before."""
+        await self._records.reread()  # other processes may know of new mutes
         self._before = await self._boards.shown()
         return await self._store.standings(self._api.source)
 
