@@ -172,9 +172,12 @@ async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: Wo
         ("digest here at 25:00", "is not a time of day"),
         ("digest here at 09:00 expires<30", "Filter by host or port"),
         ("digest here mon at 8 wed at 9", "one time for all its days"),
+        ("digest here at 09:00 and 17:00", "one time for all its days"),
+        ("digest here at 09:00 port=443 port>=8000", "Filter by host or port"),
+        ("digest here at 09:00 port=100-200 port=443", "Filter by host or port"),
         ("digest here 9", "write at 09:00, or port=443"),
         ("digest here at 09:00 Europe/Nowhere", "is not a time zone"),
-        ("digest pause", "needs"),
+        ("digest pause", "needs a length, such as 3d."),
         ("digest pause 900d", "A pause lasts from 1m to 90d"),
         ("notices here mention @nobody-here", "There is no user group @nobody-here. Use the"),
         ("notices here mention @Дежурные", "There is no user group @дежурные. Use the"),
@@ -347,6 +350,7 @@ async def test_a_digest_is_set_up_in_usual_words_only(world: World) -> None:
         ("at 9 a.m. UTC, Mon - Fri", "on weekdays at 09:00 UTC. "),
         ("um 9 daily", "every day at 09:00 UTC. "),
         ("at 9h30 about *.demo.test and port 443", "09:30 UTC, only about *.demo.test port=443."),
+        ("from 9:00 *.demo.test port=443 port=8443 port=9", "*.demo.test port=443,8443,9."),
     ):
         await world.ask(f"/ssl digest here {typed}", "posts a digest", told)
     before = world.bot.records.subscriptions.get("digest", CERTS)

@@ -373,7 +373,7 @@ def host_and_text(words: Sequence[str]) -> list[str]:
 _BETWEEN = frozenset(
     {
         *("every", "each", "day", "in", "on", "um", "à", "for", "about", "hosts", "only", "and"),
-        *("the", "time", "o'clock", "please"),
+        *("the", "time", "o'clock", "please", "from"),
     }
 )
 # `9 am`, `working days` and `Monday to Friday` as one word each.
@@ -402,12 +402,11 @@ def digest_words(words: Sequence[str]) -> list[str]:
     left = text.split()
     while left:
         word = left.pop(0)
-        if word.lower() in {"at", "um", "à"} and left:
+        said = bool(left) and word.lower() in {"at", "um", "à"}
+        if said or (_reads(parse_clock, word) and not word.isdecimal()):
             if at:
                 raise UsageError("A digest has one time for all its days.", "at")
-            at = left.pop(0)
-        elif not at and _reads(parse_clock, word) and not word.isdecimal():
-            at = word
+            at = left.pop(0) if said else word
         elif not zone and left and _reads(parse_zone, f"{word} {left[0]}"):
             zone = f"{word} {left.pop(0)}"
         elif not zone and (_ZONE.fullmatch(word) or _reads(parse_zone, word)):

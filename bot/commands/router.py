@@ -429,6 +429,7 @@ def _parameter(each: inspect.Parameter, hint: Any) -> Parameter:
 def _spelled_out(usage: str) -> str:
     """`a host or an ID` for `ID|HOST[:PORT]`."""
     words = {"HOST": "a host", "TARGET": "a host", "ID": "an ID", "PATTERN": "a pattern"}
+    words["3d"] = "a length, such as 3d"
     *most, last = (words.get(part.partition("[")[0].rstrip("…"), part) for part in usage.split("|"))
     return f"{', '.join(most)} or {last}" if most else last
 

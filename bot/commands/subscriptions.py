@@ -118,8 +118,8 @@ class About:
                 each = Filter.parse(word)
                 if each.key == "host":
                     hosts.append(str(each.value))
-                elif each.key == "port" and not ports:
-                    ports = str(each.value)
+                elif each.key == "port" and re.fullmatch(r"[\d,]*|,[^,]*", f"{ports},{each.value}"):
+                    ports = f"{ports},{each.value}".lstrip(",")
                 else:
                     raise ValueError(f"“{word}” can't be used here. Filter by host or port.")
         return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
