@@ -422,8 +422,8 @@ def refresh_rows(
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
     for block in [each for each in rows.blocks if before is None or each in before]:
         if fresh := refreshed(block, found, now, rules, complete):
-            expanded = any(name_of(each) == _more_of(block) for each in rows.blocks)
-            rows.replace({**fresh[0], "block_id": name_of(block)}, fresh[1] if expanded else None)
+            row = fresh[0] | {"block_id": name_of(block if "row:" in name_of(block) else fresh[0])}
+            rows.replace(row, fresh[1] if rows.more(row) else None)
 
 
 def _is_busy(block: Block) -> bool:
