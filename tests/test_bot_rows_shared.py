@@ -136,6 +136,8 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world
 
     await world.press("Scan & watch", on=shown, by=BEN)
     await world.card("2 other monitors with the old one will be rescanned too.", by=BEN)
+    await world.settled()
+    assert "`h0.demo.test` +2" in row_of(shown, numbers[0])
     for number in numbers[:2]:
         world.api.renew(number, 80, ssl_fingerprint="cd" * 32)
     del world.api.calls[:]

@@ -91,7 +91,11 @@ async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Messag
         raise NotFound(404, "monitor not found")
     row, *others = list_cards.ranked(rows, call.now(), call.rules)
     card = await _watch(call, row.id, row.target, USUAL)
-    return replace(card, blocks=(*card.blocks, recheck_cards.also(len(others))))
+    if not others:
+        return card
+    # the row stays one of them all
+    blocks = (*card.blocks, recheck_cards.also(len(others)))
+    return replace(card, blocks=blocks, row=None, more=None)
 
 
 async def _watch(call: Call, monitor_id: int, target: Target, length: Length) -> Message:
