@@ -6,6 +6,7 @@ zone (`2026-01-01 00:00`); `offset` is its clock's difference from UTC, as measu
 were typed by hand, so only `id` and `host` are relied on.
 """
 
+import functools
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -248,6 +249,10 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
     return _other_date(text or "", offset)
 
 
+#: The scans of a list have few different dates: each is hardly older than half a day.
+_scan_date = functools.lru_cache(4096)(read_date)
+
+
 def _other_date(text: str, offset: timedelta) -> datetime | None:
     try:
         date = datetime.fromisoformat(text.strip())
@@ -310,7 +315,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         host_match=wire.ssl_host_match,
         issuer=wire.ssl_issuer or "",
         http_code=wire.http_code,
-        scanned_at=read_date(wire.scan_date, offset),
+        scanned_at=_scan_date(wire.scan_date, offset),
         fingerprint=wire.ssl_fingerprint or "",
         caa_refuses=wire.caa_refuses or False,
         renewal=read_renewal(wire.renewal, offset) if wire.renewal else None,

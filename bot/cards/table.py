@@ -1,6 +1,7 @@
 """Many monitors at once: a table and a chart, and a CSV and a calendar for other programs."""
 
 import csv
+import functools
 import io
 import re
 from collections import Counter
@@ -163,7 +164,7 @@ def as_csv(order: Iterable[MonitorSummary], now: datetime, rules: Thresholds) ->
         left = days_left(row.not_after, now) if row.not_after else ""
         mute = mute_of(row, now, rules)
         dates = (row.not_before, row.not_after, row.scanned_at, mute.until if mute else None)
-        start, end, scanned, until = (at.isoformat() if at else "" for at in dates)
+        start, end, scanned, until = (_iso(at) if at else "" for at in dates)
         writer.writerow(
             (
                 *(row.id, harmless(row.target.host), row.target.port),
@@ -239,10 +240,14 @@ def certificates(rows: Iterable[MonitorSummary]) -> dict[object, list[MonitorSum
     return groups
 
 
+@functools.lru_cache(4096)  # issuers, messages and dates recur, in up to 100,000 rows
 def harmless(text: str) -> str:
     """Third-party text for a cell: one line, and never a formula."""
     line = plain(text, 1000)
     return _FORMULA.sub(r"\1'", line) if ";" in line or _FORMULA.match(line) else line
+
+
+_iso = functools.lru_cache(4096)(datetime.isoformat)
 
 
 def expiries(rows: Iterable[MonitorSummary], now: datetime, rules: Thresholds) -> Message | None:

@@ -66,11 +66,14 @@ asyncio.run(main())
 """
 
 
-#: Runs a command, and writes the peak of its memory to a file, in kilobytes.
+#: Runs a command, and writes its seconds and the peak of its memory, in kilobytes, to a file.
 MEASURED = """
-import resource, subprocess, sys
+import resource, subprocess, sys, time
+begun = time.perf_counter()
 code = subprocess.run(sys.argv[2:]).returncode
-open(sys.argv[1], "w").write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+seconds = time.perf_counter() - begun
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+open(sys.argv[1], "w").write(f"{seconds} {peak}")
 sys.exit(code)
 """
 
@@ -116,15 +119,13 @@ def _row(id_: int, now: datetime) -> dict[str, object]:
 def run(*command: str, environ: dict[str, str]) -> Run:
     """Run it, and say what it took; the process reports its own peak."""
     peak = Path(tempfile.gettempdir()) / f"peak-{os.getpid()}"
-    begun = time.perf_counter()
     started = ["/usr/bin/env", *(f"{name}={value}" for name, value in environ.items())]
     measured = [sys.executable, "-c", MEASURED, str(peak), sys.executable, *command]
     done = subprocess.run([*started, *measured], stderr=subprocess.PIPE, text=True, check=False)
-    seconds = time.perf_counter() - begun
     assert done.returncode == 0, done.stderr
-    megabytes = int(peak.read_text()) / 1024
+    seconds, kilobytes = map(float, peak.read_text().split())
     peak.unlink()
-    return Run(seconds, megabytes)
+    return Run(seconds, kilobytes / 1024)
 
 
 @dataclass(frozen=True)
