@@ -124,8 +124,7 @@ class RowButton:
         self._ephemeral = request.private
         self._ts = request.source.ts if request.source else ""
         self._rows = _rows_of(request, boards.lists)
-        place = request.view or request.source
-        self._pressed = name_of({"block_id": place.block_id if place else ""})
+        self._pressed = _pressed_row(request)
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: tuple[Block, Block | None] | None = None
@@ -179,7 +178,7 @@ class RowButton:
 
     def _named(self, row: Block | None) -> Block | None:
         """The row as its list names it: by an ID that may be of a monitor deleted since."""
-        pressed = {"block_id": self._pressed.replace("more:", "row:")}
+        pressed = {"block_id": self._pressed}
         if not (row and self._rows) or self._rows.row(row) or not self._rows.row(pressed):
             return row
         return {**row, **pressed}
@@ -365,6 +364,13 @@ def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> Non
     if (row := rows.row(old)) and not rows.is_busy(row):
         old, more = row, rows.more(row) or more
     rows.replace(saying(old, says) if says and "text" in old else old, more)
+
+
+def _pressed_row(request: Request) -> str:
+    """The name of the row with the pressed button; empty if it was no row."""
+    place = request.view or request.source
+    name = name_of({"block_id": place.block_id if place else ""}).replace("more:", "row:")
+    return name if name.startswith("row:") else ""
 
 
 def _rows_of(request: Request, lists: RowLists) -> RowList | None:
