@@ -121,9 +121,7 @@ class Digest:
         *,
         clock: Callable[[], datetime],
     ) -> None:
-        self.plan = plan
-        self._api = api
-        self._state = state
+        self.plan, self._api, self._state = plan, api, state
         self._poster = poster
         self._records = records
         self._clock = clock

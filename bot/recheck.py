@@ -51,8 +51,10 @@ LATE_AFTER = timedelta(minutes=2)
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
-#: Shows in digests and notices how monitors are now (True: these are all), and who fixed them.
-Show = Callable[[Sequence[MonitorSummary], bool, Mapping[int, str]], Awaitable[None]]
+#: Shows in digests and notices how monitors are (True: these are all), who fixed them, and when the
+#: API was asked (None: now).
+_Fixers = Mapping[int, str]
+Show = Callable[[Sequence[MonitorSummary], bool, _Fixers, datetime | None], Awaitable[None]]
 
 
 class RecheckPoster(Protocol):
@@ -82,6 +84,7 @@ class Turn:
     card: Message
     reply: Message | None = None
     fixed: tuple[MonitorSummary, ...] = ()
+    asked: datetime | None = None
 
 
 class Watches:
@@ -259,7 +262,7 @@ class Watches:
         if before and not watch.first:  # a scan that is broken off may have been the fix
             await self._store.keep(replace(watch, first=before), watch)
         try:
-            row, sighting = await self._scan(watch)
+            row, sighting, asked = await self._scan(watch)
         except NotFound as fault:
             card = recheck_cards.ended(
                 recheck_cards.failed(fault, watch.target), "⌛ The watch ended"
@@ -270,14 +273,14 @@ class Watches:
             counted = replace(watch, scans=watch.scans + 1)
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, fault.retry_after)
-        return await self._judged(watch, before, row, sighting)
+        return replace(await self._judged(watch, before, row, sighting), asked=asked)
 
-    async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
-        found = await self._api.scan(watch.monitor_id)
+    async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting, datetime]:
+        found, asked = await self._api.scan(watch.monitor_id), self._clock()
         row = await self._row(watch)
         if row is None:
             raise NotFound(404, "monitor not found")
-        return row, Sighting.of(found, row)
+        return row, Sighting.of(found, row), asked
 
     async def _row(self, watch: Watch) -> MonitorSummary | None:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
@@ -397,7 +400,7 @@ class Watches:
         kept = await self._store.keep(watch, mine)
         if turn.fixed and self.show:
             who = await self._name_of(watch.asker, "")
-            await self.show(turn.fixed, False, {row.id: who for row in turn.fixed})
+            await self.show(turn.fixed, False, {row.id: who for row in turn.fixed}, turn.asked)
         return kept
 
     async def _edit(self, watch: Watch, card: Message) -> Address:

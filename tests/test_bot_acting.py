@@ -1,6 +1,7 @@
 """Who takes care of what: claims, mutes, notes and runbooks, and the story that a row tells."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -42,6 +43,7 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
     for seen_by in ("scan", "sweep"):
         number = world.api.add(HOST, days=12)
         await world.ask(f"/ssl take {number}", "Taken by Ann")
+        world.later(seconds=1)
         world.api.renew(number, 80)
         if seen_by == "scan":
             await world.ask(f"/ssl scan {number}", "OK", "asked by Ann")
@@ -49,6 +51,21 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
         else:
             await world.bot.scheduler._refresh(world.bot.records)
         assert world.bot.slack._records.rules.marks.claims == {}
+
+
+async def test_a_list_read_before_a_claim_does_not_end_it(world: World) -> None:
+    number, other = world.api.add(HOST), world.api.add("b.demo.test", days=12)
+    await world.ask(f"/ssl take {other}", "Taken by Ann")
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    slow = asyncio.create_task(world.bot.scheduler._refresh(world.bot.records))
+    await held.reached.wait()
+    world.later(seconds=1)
+    world.api.rows[number]["ssl_valid"] = False
+    await world.ask(f"/ssl take {number}", "Taken by Ann")
+    held.release()
+    await slow
+    assert set(world.bot.records.rules.marks.claims) == {number, other}
 
 
 async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> None:

@@ -90,6 +90,7 @@ async def test_a_claim_ends_once_the_monitor_is_renewed_even_if_it_is_muted(worl
     for number in numbers:
         await world.ask(f"/ssl take {number}", "Taken by", f"#{number}")
     await world.ask("/ssl mute h1.demo.test for=7d", "Muted by")
+    world.later(seconds=1)
     for number in numbers:
         world.api.renew(number, days=80)
     await notices.tick()

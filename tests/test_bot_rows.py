@@ -144,6 +144,7 @@ async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(world:
     lost, fixed = (world.api.add(f"{name}.demo.test", valid=False) for name in "ab")
     await digest(world)
     await world.ask("/ssl take b.demo.test", "Ben has taken", by=BEN, seen_by=ANN)
+    world.later(seconds=1)
     world.api.renew(fixed, days=80)
     rows = [world.api.rows[lost] | {"id": None}, world.api.rows[fixed]]
     world.api.reply("monitor/list", {"success": 1, "count": 2, "list": rows})
@@ -354,6 +355,31 @@ async def test_an_answer_that_is_older_than_a_row_does_not_change_it(
     world.api.rows[number]["ssl_valid"] = False
     await looking()
     await world.until(lambda: "NOT TRUSTED" in row_of(shown, number))
+
+
+@pytest.mark.parametrize("newer", ["typed", "look"])
+async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
+    newer: str, world: World
+) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))
+    await world.settled()
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    await world.press("Rescan", on=shown, by=BEN)
+    await held.reached.wait()
+    world.later(seconds=1)
+    world.api.renew(number, days=80)
+    if newer == "typed":
+        await world.ask(f"/ssl scan {number}", "OK", "asked by Ann")
+    else:
+        await refresh(world)
+    held.release()
+    await world.settled()
+    assert "~`a.demo.test`~" in row_of(shown, number)
+    assert "✅ *OK*" in words(next(m for m in world.seen(by=BEN) if m.thread_ts == shown.ts))
 
 
 def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 
 from bot.api.extras import Extra
@@ -78,15 +79,18 @@ async def show(
     fixers: Mapping[int, str] = MappingProxyType({}),
     *,
     complete: bool = False,
+    asked: datetime | None = None,
 ) -> None:
     """Show these monitors in digests and notices too, with who has fixed which; end claims.
 
-    Without monitors, all are shown as soon as the API has listed them.
+    `asked` is when the API was asked for them, if not now. Without monitors, all are shown as soon
+    as the API has listed them.
     """
     if call.watches.show:
-        await call.watches.show(rows, complete, fixers)
+        await call.watches.show(rows, complete, fixers, asked)
     else:
-        await call.records.end_claims(rows, call.now())
+        now = call.now()
+        await call.records.end_claims(rows, now, asked=asked or now)
 
 
 async def has_history(call: Call) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bot.blocks import Message
 from bot.cards import replies
 from bot.errors import SlackRefused, SlackUnreachable, TooOften
-from bot.slack.people import Person
+from bot.slack.calls import Person
 from bot.slack.requests import Asker
 from bot.slack.web import SlackWeb
 

@@ -29,7 +29,6 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from bot.slack.rows import Boards, Drawing, Shown
 from bot.slack.web import SlackWeb
 from bot.store.digests import DigestStore
 from bot.store.monitors import Records
@@ -39,6 +38,7 @@ if TYPE_CHECKING:  # only for type checking
     from bot.api.models import MonitorList, MonitorSummary
     from bot.digest import Digest
     from bot.slack.digests import Digests
+    from bot.slack.rows import Boards, Drawing, Shown
 
 log = logging.getLogger(__name__)
 
@@ -159,8 +159,7 @@ UNKNOWN = ""
 class Notices:
     """Tells channels what changes between digests: each change once, also across replicas.
 
-    The result of a comparison is stored together with its notices, before anything is posted. A
-    post that may have been lost is looked up before it is repeated.
+    A comparison is stored with its notices first. A post that may be lost is looked up.
     """
 
     def __init__(
@@ -174,10 +173,10 @@ class Notices:
         interval: timedelta = timedelta(),
         clock: Callable[[], datetime],
     ) -> None:
-        self._interval, self._clock = interval, clock
+        self._interval, self._clock, self._boards = interval, clock, boards
         self._api, self._store, self._web, self._records = api, store, web, records
-        self._boards, self._before = boards, Shown()
-        self._not_before = self._lacks_until = clock()
+        self._before: Shown = {}
+        self._not_before = self._lacks_until = self._asked = clock()
         self._one_at_a_time, self._drawing = asyncio.Lock(), asyncio.Lock()
         self._undrawn: list[Drawing] = []
         self._refused, self._limited = set[str](), dict[str, datetime]()
@@ -223,7 +222,7 @@ class Notices:
     async def _begin(self) -> Standings:
         """What was compared last; what is shown by now is newer than what the API said before."""
         await self._records.reread()  # other processes may know of new mutes
-        self._before = await self._boards.shown()
+        self._before, self._asked = await self._boards.shown(), self._clock()
         return await self._store.standings(self._api.source)
 
     async def _compare_changes(self) -> None:
@@ -342,9 +341,11 @@ class Notices:
 
     async def _refresh(self, rows: Sequence[MonitorSummary], *, complete: bool) -> None:
         """Change the messages whose rows are outdated; they are drawn later."""
-        found, rules, before = {row.id: row for row in rows}, self._records.rules, self._before
-        self._undrawn += await self._boards.refresh(found, rules, complete=complete, before=before)
-        await self._records.end_claims(rows, self._clock())
+        found, rules, asked = {row.id: row for row in rows}, self._records.rules, self._asked
+        self._undrawn += await self._boards.refresh(
+            found, rules, asked=asked, complete=complete, before=self._before
+        )
+        await self._records.end_claims(rows, self._clock(), asked=asked)
 
     async def _draw(self) -> None:
         """Draw those messages, while the next comparison may run: Slack limits edits."""

@@ -9,14 +9,17 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bot.blocks import Address, Block, Message
+from bot.cards.lists import story
 from bot.cards.monitor import ranges
 from bot.cards.row import THIS_ROW, carried, saying
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
-from bot.slack.rows import Boards, RowList, name_of, refresh_rows, rows_in
+from bot.slack.row_list import Found, RowList, fix_of, name_of, refresh_rows, rows_in
+from bot.slack.rows import Boards
 from bot.slack.surfaces import EditablePost, Private, post_beside
 from bot.slack.web import SlackWeb, view_of
 from bot.store.database import SOON_SECONDS
@@ -156,21 +159,11 @@ class RowButton:
         """Show the card in the thread, and the new row in the list."""
         await self._look()
         if row := self._named(message.row):
-            before, now = self._busy[0] if self._busy else None, self._boards.now()
-            await self._refresh(
-                lambda rows: rows.replace(
-                    carried(before or rows.row(row) or row, row, now), message.more
-                ),
-                row,
-            )
+            message = await self._answer_row(message, row)
         elif message.rows:
-            await self._refresh_all((*(self._busy or ())[:1], *message.rows))
-        elif busy := self._busy:
-            await self._refresh(
-                functools.partial(_put_back, busy, message.row_says),
-                busy[0],
-                keeps=bool(message.row_says),
-            )
+            await self._refresh_all((*(self._busy or ())[:1], *message.rows), message.asked)
+        elif self._busy:
+            await self._put_back(self._busy, message.row_says)
         # A private list has no thread; its row shows the result of a scan.
         alone = bool(self._ephemeral and self._busy and message.row and not message.rows)
         if not (self._refreshed and (message.in_row or alone or self._joins)):
@@ -182,6 +175,41 @@ class RowButton:
         if not (row and self._rows) or self._rows.row(row) or not self._rows.row(pressed):
             return row
         return {**row, **pressed}
+
+    async def _answer_row(self, message: Message, row: Block) -> Message:
+        """Show the new row, or a newer state if that is known; returns what the thread is told."""
+        before, now = self._busy[0] if self._busy else None, self._boards.now()
+        asked, late = message.asked or now, self._late(row)
+
+        def change(rows: RowList) -> None:
+            rows.renew(carried(before or rows.row(row) or row, row, now), message.more, asked, now)
+
+        if late is None or late[1] <= asked:
+            await self._refresh(change, row)
+            self._joins |= self._rows is not None and self._rows.is_newer(row, asked, now)
+            return message
+        await self._put_back(self._busy or (row, None), "", late)
+        newest = (self._rows and self._rows.row(row)) or row
+        card = story([*late[0].values()], now, self._boards.rules, said=fix_of(newest))
+        return replace(card, public=True)
+
+    async def _put_back(
+        self, busy: tuple[Block, Block | None], says: str, late: Found | None = None
+    ) -> None:
+        """Restore a row whose scan had no result, or only an outdated one."""
+        late = late or self._late(busy[0])
+        now, rules = self._boards.now(), self._boards.rules
+
+        def change(rows: RowList) -> None:
+            _put_back(busy, says, rows)
+            if late:
+                refresh_rows(rows, late[0], now, rules, complete=False, asked=late[1])
+
+        await self._refresh(change, busy[0], keeps=bool(says or late))
+
+    def _late(self, row: Block) -> Found | None:
+        """What was found of the row's monitors during the scan."""
+        return self._rows.late.pop(name_of(row), None) if self._rows else None
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
         """Show a message to the asker alone, apart from the list."""
@@ -247,11 +275,13 @@ class RowButton:
         if self._looked and rows.day and self._boards.is_over(self.channel, rows.day):
             self._rows = None  # after its day, a digest isn't edited any more
 
-    async def _refresh_all(self, shown: tuple[Block, ...]) -> None:
+    async def _refresh_all(self, shown: tuple[Block, ...], asked: datetime | None) -> None:
+        now = self._boards.now()
+
         def change(rows: RowList) -> None:
             for row in shown:
                 if rows.row(row) is not None:
-                    rows.replace(row)
+                    rows.renew(row, None, asked or now, now)
 
         await self._refresh(change)
 
@@ -319,7 +349,8 @@ class HomeRow(RowButton):
         async with rows.lock:
             if counts and rows.row(counts):
                 rows.replace(counts)
-                refresh_rows(rows, found, self._boards.now(), rules, complete=True)
+                now = self._boards.now()
+                refresh_rows(rows, found, now, rules, complete=True, asked=now)
 
     async def _rearrange(self, rows: RowList, home: Home, pressed: Block) -> None:
         """Move the rows to their parts, such as “Taken by you”, with their results and buttons."""

@@ -12,20 +12,15 @@ import contextlib
 import functools
 import logging
 import math
-import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
-
-from bot.blocks import MAX_BLOCKS, Block, Message
-from bot.cards.batch import is_over, members_of, redrawn, refreshed, shown_state
-from bot.cards.changes import ALL_BROKEN, OFFER
-from bot.cards.lists import OLD_MORE, OLD_ROW, story
-from bot.cards.row import BUSY
+from bot.blocks import Block
+from bot.cards.batch import is_over, refreshed
+from bot.cards.changes import OFFER
+from bot.cards.lists import story
 from bot.errors import (
     DatabaseUnavailable,
     EditsUsedUp,
@@ -33,6 +28,7 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
+from bot.slack.row_list import RowList, changed_stories, name_of, refresh_rows, rows_in
 from bot.slack.web import SlackWeb
 from bot.store.database import soon
 from bot.store.digests import LIST, Board, DigestStore, StoredBoard
@@ -51,106 +47,6 @@ log = logging.getLogger(__name__)
 #: for all processes; while it is unavailable, each process counts its own.
 EDIT_SECONDS = 1.0
 EDITS_A_MINUTE = 40
-#: How many of the pressed rows keep their extra buttons.
-EXPANDED = 2
-
-
-@dataclass(slots=True)
-class RowList:
-    """The current state of a list or digest, with the lock for its next edit.
-
-    `stories` are the replies in its thread, one for each pressed row, by the row's block ID. Slack
-    shows the state after the first `drawn` of its `changes`. `day` is a digest's, once known.
-    """
-
-    text: str
-    blocks: list[Block]
-    stories: dict[str, str] = field(default_factory=dict)
-    size: int = field(init=False)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    changes: int = 0
-    drawn: int = 0
-    day: date | None = None
-    most_blocks: int = MAX_BLOCKS
-    expanded: list[str] = field(default_factory=list)
-    _idle: dict[str, Block] = field(default_factory=dict)
-    _has_buttons: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.size = len(self.text) + len(msgspec.json.encode(self.blocks))
-        self._has_buttons = any("accessory" in b or name_of(b) == OLD_MORE for b in self.blocks)
-
-    @property
-    def message(self) -> Message:
-        """The list as a message; the first lines of a digest or notice say what is fixed.
-
-        A row that is being scanned counts as before the scan.
-        """
-        idle = [self._idle.get(name_of(b), b) if _is_busy(b) else b for b in self.blocks]
-        return Message(*redrawn(self.text, self.blocks, idle))
-
-    def row(self, row: Block | None) -> Block | None:
-        """The block that shows the same monitor as `row`, if the list has one."""
-        name = name_of(row or {})
-        return next((block for block in self.blocks if name and name_of(block) == name), None)
-
-    def more(self, row: Block) -> Block | None:
-        """The buttons below a row, if any."""
-        return next((block for block in self.blocks if name_of(block) == _more_of(row)), None)
-
-    @property
-    def has_busy(self) -> bool:
-        """Whether any of its rows shows a running scan."""
-        return any(map(_is_busy, self.blocks))
-
-    def is_busy(self, row: Block) -> bool:
-        """Whether this monitor's row shows a running scan."""
-        old = self.row(row)
-        return old is not None and _is_busy(old)
-
-    def replace(self, row: Block, more: Block | None = None) -> None:
-        """Replace a row; it only gets a button if the others have one.
-
-        `more` are the buttons below it, in a list whose rows have buttons. Only the last EXPANDED
-        rows keep theirs.
-        """
-        if (old := self.row(row)) and _is_busy(row) and not _is_busy(old):
-            self._idle[name_of(row)] = old
-        kept = {k: v for k, v in row.items() if k != "accessory" or self._has_buttons}
-        suffix = str(old["block_id"]).partition("@")[2] if old else ""
-        blocks: list[Block] = []
-        for block in self.blocks:
-            if block is old:
-                blocks.append({**kept, "block_id": block["block_id"]})
-                if more and self._has_buttons:
-                    blocks.append({**more, "block_id": f"{_more_of(row)}@{suffix}".rstrip("@")})
-            elif name_of(block) != _more_of(row):
-                blocks.append(block)
-        self.blocks = blocks
-        self._fold(_more_of(row) if more and name_of(row) != OLD_ROW else "")
-
-    def adopt(self, board: Board, day: date | None) -> None:
-        """Take over a newer state, except for rows that this process is scanning."""
-        self.day = day
-        busy = [block for block in self.blocks if _is_busy(block)]
-        self.text, self.blocks = board.text, list(board.blocks)
-        self.stories, self.expanded = dict(board.stories), list(board.expanded)
-        for block in busy:
-            if self.row(block) is not None:
-                self.replace(block)
-
-    def _fold(self, newest: str) -> None:
-        """Remove the buttons below all but the last EXPANDED rows that were pressed."""
-        shown = [name for name in map(name_of, self.blocks) if re.fullmatch(r"more:\d+", name)]
-        order = [name for name in self.expanded if name in shown and name != newest]
-        order = [name for name in shown if name not in order and name != newest] + order
-        self.expanded = [*order, newest][-EXPANDED:] if newest else order[-EXPANDED:]
-        folded = set(shown) - set(self.expanded)
-        if len(self.blocks) > self.most_blocks:
-            folded = set(shown)
-        self.blocks = [block for block in self.blocks if name_of(block) not in folded]
-
 
 #: The channel and ts of a message to draw, and its newest state; blocks, by channel and ts.
 Drawing = tuple[str, str, RowList]
@@ -315,6 +211,11 @@ class Boards:
             rows.changes += 1
         await self.draw_all([(*place, rows) for place, rows in owed.items()])
 
+    @property
+    def rules(self) -> Thresholds:
+        """The team's thresholds and marks."""
+        return self._records.rules
+
     async def today(self) -> list[StoredBoard]:
         """The digests of the current local day, and the notices that are still edited."""
         stored = await self._store.boards(self.now())
@@ -329,13 +230,15 @@ class Boards:
         found: Mapping[int, MonitorSummary],
         rules: Thresholds,
         *,
+        asked: datetime | None = None,
         complete: bool = True,
         before: Shown | None = None,
     ) -> list[Drawing]:
         """Update digests and notices with what was fixed, broken or taken elsewhere; returns those.
 
         If `found` isn't `complete`, a monitor that is missing from it may still exist. What has
-        changed since `before`, when the API was asked, is newer than its answer, and stays.
+        changed since the API was `asked` (if not now), or since `before`, is newer than its answer,
+        and stays.
         """
         now, changed = self.now(), list[Drawing]()
         look = functools.partial(refreshed, now=now, rules=rules, complete=complete)
@@ -344,20 +247,21 @@ class Boards:
             old = before.get((stored.channel, stored.ts), ()) if before is not None else blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
-            if not (settled or any(look(each, found) for each in old)):
+            news = [block for block in old if look(block, found)]
+            if not (settled or news):
                 continue
             rows = self.lists.public(stored.channel, stored.ts, text, blocks)
-            seen = found if complete else _idle(rows, found)
-            if not (settled or any(look(each, seen) for each in old)):
+            idle = rows.set_aside(news, found, asked or now)
+            if not (settled or idle):
                 continue
             change = functools.partial(
-                refresh_rows, found=seen, now=now, rules=rules, complete=complete, settled=settled,
-                before=old,
+                refresh_rows, found=found, now=now, rules=rules, complete=complete,
+                asked=asked or now, settled=settled, before=idle,
             )  # fmt: skip
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
-            for reply, members, said in _stories(stored.board, rows, found):
+            for reply, members, said in changed_stories(stored.board, rows, found):
                 card = story(members, now, rules, said=said)
                 told = RowList(card.text, list(card.blocks), changes=1)
                 changed.append((stored.channel, reply, told))
@@ -379,68 +283,5 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     rows = RowList(board.text, list(board.blocks))
     rows.adopt(board, None)
     change(rows)
-    return Board(rows.text, rows.blocks, rows.stories, rows.expanded, is_over(rows.blocks))
-
-
-def _idle(rows: RowList, found: Mapping[int, MonitorSummary]) -> dict[int, MonitorSummary]:
-    """Those of the monitors whose rows are not being scanned here; the scan's answer changes it."""
-    busy = {name_of(block) for block in rows.blocks if _is_busy(block)}
-    return {number: row for number, row in found.items() if f"row:{number}" not in busy}
-
-
-def _stories(
-    before: Board, rows: RowList, found: Mapping[int, MonitorSummary]
-) -> Iterator[tuple[str, list[MonitorSummary], str]]:
-    """The replies about rows whose state has changed, and what the rows say of fixes.
-
-    A row that is being scanned gets its reply from the scan.
-    """
-    for old in before.blocks:
-        new, reply = rows.row(old), before.stories.get(name_of(old))
-        if reply and new and not _is_busy(new) and shown_state(old) != shown_state(new):
-            text = str(new["text"]["text"])
-            if members := members_of(old, found):
-                yield reply, members, text.rpartition("\n")[2] if "~`" in text else ""
-
-
-def refresh_rows(
-    rows: RowList,
-    found: Mapping[int, MonitorSummary],
-    now: datetime,
-    rules: Thresholds,
-    *,
-    complete: bool,
-    settled: bool = False,
-    before: Sequence[Block] | None = None,
-) -> None:
-    """Replace the outdated rows; those with extra buttons keep them.
-
-    A row that isn't as `before` is newer than what was found, and stays. Once it is `settled` whom
-    to mention, the message no longer offers it.
-    """
-    if settled:
-        rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
-    for block in [each for each in rows.blocks if before is None or each in before]:
-        if fresh := refreshed(block, found, now, rules, complete):
-            row = fresh[0] | {"block_id": name_of(block if "row:" in name_of(block) else fresh[0])}
-            rows.replace(row, fresh[1] if rows.more(row) else None)
-
-
-def _is_busy(block: Block) -> bool:
-    has_row = name_of(block).startswith("row:") or name_of(block) == ALL_BROKEN
-    return has_row and str(block.get("text", {}).get("text", "")).startswith(BUSY)
-
-
-def rows_in(blocks: Sequence[Block]) -> set[str]:
-    """The block IDs of the rows, without the name of their list."""
-    return {name for name in map(name_of, blocks) if name.startswith("row:")}
-
-
-def _more_of(row: Block) -> str:
-    """The ID of the block with a row's extra buttons."""
-    return name_of(row).replace("row:", "more:", 1)
-
-
-def name_of(block: Block) -> str:
-    """Which block of its message this is, such as `row:888`, without the name of its list."""
-    return str(block.get("block_id", "")).partition("@")[0]
+    fixed = is_over(rows.blocks)
+    return Board(rows.text, rows.blocks, rows.stories, rows.expanded, fixed, rows.seen)

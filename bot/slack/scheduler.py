@@ -141,9 +141,9 @@ class Scheduler:
                 self._look_again = now + LONG_LIST
             found, complete = {row.id: row for row in listed}, not listed.unreadable
             changed = await self._boards.refresh(
-                found, records.rules, complete=complete, before=before
+                found, records.rules, asked=now, complete=complete, before=before
             )
-            await records.end_claims(listed, now)
+            await records.end_claims(listed, self._now(), asked=now)
             await self._boards.draw_all(changed)
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
@@ -154,6 +154,7 @@ class Scheduler:
         seen: Sequence[MonitorSummary],
         complete: bool,
         fixers: Mapping[int, str],
+        asked: datetime | None,
     ) -> None:
         """Show at once in today's digests and notices what a scan has found, and who fixed what.
 
@@ -164,8 +165,9 @@ class Scheduler:
             return
         with best_effort("show the results of scans in digests and notices"):
             found, rules = {row.id: row for row in seen}, records.rules.with_fixers(fixers)
-            changed = await self._boards.refresh(found, rules, complete=complete)
-            await records.end_claims(seen, self._now())
+            asked = asked or self._now()
+            changed = await self._boards.refresh(found, rules, asked=asked, complete=complete)
+            await records.end_claims(seen, self._now(), asked=asked)
             self._tasks.start(self._draw_soon(changed))
 
     async def _draw_soon(self, changed: Sequence[Drawing]) -> None:

@@ -17,8 +17,7 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from bot.blocks import Address, Block, Form, Message, plain_text, section
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
 from bot.slack.answers import date_of
-from bot.slack.calls import NO_PREVIEWS, SlackCalls, content, with_fallback
-from bot.slack.people import Identity, Person
+from bot.slack.calls import NO_PREVIEWS, Identity, Person, SlackCalls, content, with_fallback
 
 T = TypeVar("T")
 

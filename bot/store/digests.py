@@ -84,8 +84,8 @@ class StoredDigest:
 class Board(msgspec.Struct, frozen=True):
     """The current content of a digest's first message, or of a notice. It is stored as JSON.
 
-    `stories` are the replies in its thread, by the block ID of the row; `expanded` are the rows
-    that show more buttons. Once it is `fixed`, none of its rows needs attention.
+    `stories` are the replies in its thread, and `seen` says when the API was asked, by the block ID
+    of the row; `expanded` rows show more buttons. Once it is `fixed`, no row needs attention.
     """
 
     text: str
@@ -93,6 +93,7 @@ class Board(msgspec.Struct, frozen=True):
     stories: dict[str, str] = {}
     expanded: list[str] = []
     fixed: bool = False
+    seen: dict[str, datetime] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,13 @@ class MarkStore:
             stand = (await connection.execute(new.returning(claims), in_order)).all()
         return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
 
-    async def release(self, monitor_ids: Collection[int]) -> set[int]:
-        """Release monitors; returns those that were taken."""
+    async def release(
+        self, monitor_ids: Collection[int], *, before: datetime | None = None
+    ) -> set[int]:
+        """Release monitors, if they were taken `before` then; returns those that were taken."""
         gone = delete(claims).where(claims.c.monitor_id.in_(monitor_ids))
+        if before is not None:
+            gone = gone.where(claims.c.at < before)
         async with self._database.quick_write() as connection:
             return set(await connection.scalars(gone.returning(claims.c.monitor_id)))
 

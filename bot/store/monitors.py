@@ -86,13 +86,18 @@ class Records:
         with best_effort("read thresholds and marks"):
             await self.refresh_rules()
 
-    async def end_claims(self, rows: Iterable[MonitorSummary], now: datetime) -> None:
-        """End the claims on monitors that are fine, so that nobody has them if they break again."""
+    async def end_claims(
+        self, rows: Iterable[MonitorSummary], now: datetime, *, asked: datetime
+    ) -> None:
+        """End the claims on monitors that are fine, so that nobody has them if they break again.
+
+        Claims that were made after the API was `asked` for the rows stay.
+        """
         claims = self.rules.marks.claims
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         if fixed:
             with best_effort("end the claims on fixed monitors"):
-                await self.marks.release(fixed)
+                await self.marks.release(fixed, before=asked)
             await self.reread()
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
