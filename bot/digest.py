@@ -240,9 +240,9 @@ class Digest:
         before = known.get(last.day, {}) if last else {}
         counts = self._waiting(found, before)
         left = [row for row in found.rows if counts.get(row.id) == DIGESTS_WAITED + 1]
-        notices = {each.channel: each for each in self._records.subscriptions.notices()}
-        to = notices.get(channel)
-        found = replace(found, noticed=to is not None)
+        notices = [each.channel for each in self._records.subscriptions.notices()]
+        to = self._records.subscriptions.mentioning(channel)
+        found = replace(found, noticed=channel in notices)
         if to and to.mention and not (again and wanted.day in known):  # only once a day
             theirs = tuple(row for row in left if to.takes(row.target))
             found = replace(found, left=theirs, mention=to.mention)

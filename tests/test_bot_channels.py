@@ -9,7 +9,7 @@ from bot.playground.faults import refusal
 from bot.playground.objects import BEN, CERTS, GENERAL, PARTNERS, PostedMessage
 from bot.slack.notices import Notices
 from bot.target import Target
-from tests.world import World, words
+from tests.world import MakeWorld, World, words
 
 
 def digests(world: World, channel: str = GENERAL) -> list[str]:
@@ -384,6 +384,26 @@ def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes() -> None:
 
 
 # Once on each local day
+
+
+async def test_what_nobody_takes_is_mentioned_though_notices_go_elsewhere(
+    make_world: MakeWorld,
+) -> None:
+    told = {"NOTICE_CHANNEL": GENERAL, "NOTICE_MENTION": "U0BEN"}
+    async with make_world(DIGEST_CHANNEL=CERTS, **told) as world:
+        world.api.add("left.demo.test", valid=False)
+        world.later(hours=2)
+        for _ in range(3):
+            await world.bot.digests.tick()
+            world.later(days=1)
+        assert "<@U0BEN> Nobody has taken `left.demo.test`" in digests(world, CERTS)[-1]
+        await world.ask("/ssl notices off", "off", to=GENERAL)
+        world.api.add("new.demo.test", valid=False)
+        for _ in range(3):
+            await world.bot.digests.tick()
+            world.later(days=1)
+        assert "`new.demo.test`" in digests(world, CERTS)[-1]
+        assert "<@U0BEN>" not in digests(world, CERTS)[-1]
 
 
 async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:

@@ -158,7 +158,7 @@ class Settings:
         "NOTICE_MENTION",
         readers.mention,
         meaning="The ID of a user or a user group, such as `S0123ABCD`, to be mentioned when a "
-        "host breaks. If unset: nobody.",
+        "host breaks, and when nobody has taken it after two digests. If unset: nobody.",
     )
     database_url: str = setting(
         "DATABASE_URL",

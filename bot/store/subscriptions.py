@@ -65,6 +65,17 @@ class Subscriptions:
         each = self.get(NOTICES, channel)
         return each.mention if each and not each.off else ""
 
+    def mentioning(self, channel: str) -> Subscription | None:
+        """The notices that say whom a channel's digest mentions: its own, if any.
+
+        For the environment's digest, they are otherwise the environment's in NOTICE_CHANNEL.
+        """
+        own = self.get(NOTICES, channel)
+        if own is None and (DIGEST, channel) in self._environment:
+            others = (self.get(*key) for key in self._environment if key[0] == NOTICES)
+            own = next(others, None)
+        return None if own and own.off else own
+
     def first_zone(self) -> ZoneInfo:
         """The environment's time zone, or else that of the first digest; UTC if there is none."""
         known = self._known.items()
