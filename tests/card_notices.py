@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
-from bot.cards import changes
+from bot.cards import changes, subscriptions
 from tests.card_values import ASKER, NOW, PLAIN, RULES, Texts, awaiting, rows
 
 
@@ -18,7 +18,7 @@ def notice_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "notice: broken", changes.notice("broken", [broken], NOW, RULES, whom=ASKER)
     one = [replace(broken, id=each, fingerprint="ab" * 32) for each in (1, 2, 3)]
     yield "notice: one certificate", changes.notice("broken", one, NOW, RULES)
-    yield "notice: worse", changes.offer(changes.notice("worse", [urgent], NOW, RULES))
+    yield "notice: worse", subscriptions.offer(changes.notice("worse", [urgent], NOW, RULES))
     late = awaiting(texts)["issued, fine"]
     yield "notice: late", changes.notice("late", [late], NOW, RULES)
     yield "notice: many late", changes.many("late", _so_many(late, 12), NOW, RULES)

@@ -192,8 +192,9 @@ async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
 
 async def test_an_unreadable_row_is_told_daily_and_keeps_no_other_notice_back(world: World) -> None:
     number, odd = world.api.add(HOST, days=80), world.api.add("odd.demo.test", valid=False)
-    new = world.api.add("new.demo.test", valid=False)
-    world.api.rows[new]["id"] = None  # nobody knows that it isn't new once it can be read
+    new, fine = world.api.add("new.demo.test", valid=False), world.api.add("fine.demo.test")
+    for each in (new, fine):
+        world.api.rows[each]["id"] = None  # nobody knows that it isn't new once it can be read
     notices = watcher(world)
     here = Subscription(NOTICES, "C0CERTS", everything=True)
     await world.bot.records.subscriptions.put(here)
@@ -209,14 +210,18 @@ async def test_an_unreadable_row_is_told_daily_and_keeps_no_other_notice_back(wo
     for _ in range(26):
         await notices.tick()
         world.later(hours=1)
-    said = "2 monitors could not be read. Notices about them may be missing."
+    said = "3 monitors could not be read. Notices about them may be missing."
     world.bot.scheduler.notices = notices
     assert (told(world)[3:], (await world.get("/healthz"))[1]["notices"]) == ([said] * 2, said)
     assert not any("~" in words(card) for card in world.seen(by=BEN)[1:])
     world.api.rows[odd]["port"], world.api.rows[new]["id"] = 443, new
-    await notices.tick()
-    assert ["odd.demo.test" in text for text in told(world)[5:]] == [True]
-    await world.card("✅ Fixed", "odd.demo.test", by=BEN)
+    world.api.rows[fine]["id"] = fine
+    for _ in range(2):
+        await notices.tick()
+        await world.card("✅ Fixed", "odd.demo.test", by=BEN)
+        first = "1 monitor first seen just now, perhaps broken for longer."
+        await world.card("Newly broken", "`new.demo.test`", first, by=BEN)
+        assert len(told(world)) == 7
     assert (await world.get("/healthz"))[1]["notices"] == "ok"
 
 

@@ -18,6 +18,7 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards.batch import is_over, redrawn
 from bot.cards.changes import SMALL, TOLD, WORSE, News, Plan, compare
+from bot.cards.digest import first_read
 from bot.dates import NOTICES, Subscription
 from bot.playground.faults import dropped_connection, rate_limit
 from bot.playground.objects import BEN, PostedMessage
@@ -95,6 +96,13 @@ def joined_by(topic: Topic, replies: Sequence[Topic]) -> Topic:
     about = frozenset().union(*(each.about for each in joined))
     members = frozenset().union(*(each.members for each in joined))
     return replace(topic, about=about, members=members)
+
+
+def test_of_what_could_not_be_read_before_only_trouble_is_news_and_none_without_a_list() -> None:
+    rows = listed({1: ("fine", 0, "A CA"), 2: ("urgent", 0, "A CA"), 3: ("down", 0, "A CA")}, NOW)
+    new, _, _ = compare({}, rows, NOW, RULES)
+    assert [each.kind for each in first_read(new, {4: None}, NOW, RULES)] == ["worse", "broken"]
+    assert first_read(new, {}, NOW, RULES) == []
 
 
 @given(STEPS)

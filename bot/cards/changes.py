@@ -91,7 +91,7 @@ NOTICE, HIDDEN, OFFER, ALL_BROKEN = "notice:", "hidden:", "offer:", "all"
 class News:
     """A change of a monitor; `kind` is one of TOLD. A removed monitor has no row.
 
-    `names` are those that its certificate gained and lost.
+    `names` are those that its certificate gained and lost. What is seen `first` may be older.
     """
 
     kind: str
@@ -99,6 +99,7 @@ class News:
     target: Target
     row: MonitorSummary | None
     names: Names = ((), ())
+    first: bool = False
 
     @property
     def about(self) -> str:
@@ -306,6 +307,9 @@ class Plan:
         about = frozenset(what for each in news for what in (each.about, each.cause) if what)
         ids, channel = frozenset(each.id for each in news), self._to.channel
         key = f"{self._day} {name} {channel}"
+        if kind == "broken" and (first := sum(each.first for each in news)):
+            said = f"{counted(first, 'monitor')} first seen just now, perhaps broken for longer."
+            card = replace(card, blocks=(*card.blocks, context(said)))
         topic = Topic(key, channel, kind, about, ids, thread, self._now)
         self._topics.append(topic)
         self._made.append((topic, card))
@@ -439,12 +443,3 @@ def counted_kinds(counts: Mapping[str, int]) -> str:
     """`3 renewed, 2 with changed names, 1 added`."""
     words = {"names": "with changed names"}
     return ", ".join(f"{counts[k]:,} {words.get(k, k)}" for k in SMALL if counts.get(k))
-
-
-def offer(card: Message) -> Message:
-    """The channel's first notice, with a button that chooses whom to mention."""
-    said = "Nobody is mentioned when a host breaks."
-    about = "Choose a user group or person to mention when a host breaks"
-    press = button("Mention a group", "form", "notices_mention", "below", about=about)
-    blocks = (context(said), f"{OFFER}said"), (actions(press), f"{OFFER}button")
-    return replace(card, blocks=(*card.blocks, *(b | {"block_id": name} for b, name in blocks)))

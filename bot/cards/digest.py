@@ -23,7 +23,7 @@ from bot.blocks import (
 )
 from bot.blocks import date as when
 from bot.cards import table as table_cards
-from bot.cards.changes import ALL_BROKEN, counted_kinds
+from bot.cards.changes import ALL_BROKEN, News, counted_kinds
 from bot.cards.lists import (
     LIST_ROWS,
     left_line,
@@ -373,6 +373,22 @@ def paused(number: int, *, all_wait: bool) -> Message:
         text = f"Certificate notices are on hold: {unreadable(number)}."
         why = f"They resume once the list of monitors is complete. {why}"
     return Message(text, (section(f"⚠️ *{text}*"), context(why)))
+
+
+def first_read(
+    told: Iterable[News], before: Mapping[int, object] | None, now: datetime, rules: Thresholds
+) -> list[News]:
+    """The news if some monitors could not be read last time: those look as if they were added.
+
+    They are news if they are broken or urgent, and if any were known `before`.
+    """
+    kinds, found = {Rank.BROKEN: "broken", Rank.ACT_NOW: "worse"}, list[News]()
+    for each in told:
+        if each.kind != "added" or each.row is None:
+            found.append(each)
+        elif before and (kind := kinds.get(state_of(each.row, now, rules).rank)):
+            found.append(replace(each, kind=kind, first=True))
+    return found
 
 
 def sees_again(since: datetime, now: datetime) -> Message:

@@ -20,6 +20,7 @@ from bot.blocks import (
     select_input,
     text_input,
 )
+from bot.cards.changes import OFFER
 from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
@@ -244,3 +245,12 @@ def calendar_not_served() -> Message:
         "No calendar: the bot only listens on its own machine. Its operator can set `HOST` and "
         "`PUBLIC_URL`."
     )
+
+
+def offer(card: Message) -> Message:
+    """The channel's first notice, with a button that chooses whom to mention."""
+    said = "Nobody is mentioned when a host breaks."
+    about = "Choose a user group or person to mention when a host breaks"
+    press = button("Mention a group", "form", "notices_mention", "below", about=about)
+    blocks = (context(said), f"{OFFER}said"), (actions(press), f"{OFFER}button")
+    return replace(card, blocks=(*card.blocks, *(b | {"block_id": name} for b, name in blocks)))

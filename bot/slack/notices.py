@@ -18,7 +18,8 @@ from bot.api.extras import Changes, Extra
 from bot.blocks import Message
 from bot.cards import digest as cards
 from bot.cards.batch import redrawn
-from bot.cards.changes import PAUSE, SMALL, WORSE, News, Plan, compare, offer
+from bot.cards.changes import PAUSE, SMALL, WORSE, News, Plan, compare
+from bot.cards.subscriptions import offer
 from bot.errors import (
     APIRefused,
     APIUnreachable,
@@ -318,8 +319,7 @@ class Notices:
         told, changed, gone = await asyncio.to_thread(
             compare, seen, rows, now, rules, complete=complete, renamed=names
         )
-        if was.basis.unreadable:  # what can be read again looks as if it were new
-            told = [each for each in told if each.kind != "added"]
+        told = cards.first_read(told, seen, now, rules) if was.basis.unreadable else told
         basis = was.basis.then(changes.next if changes else None, unreadable)
         if not (changed or gone or told) and was.known and basis == was.basis.then():
             await self._refresh(rows, complete=complete)
