@@ -229,6 +229,14 @@ async def test_the_command_line_posts_once_and_again_where_told(
         assert (lines[0], "Already" in lines[1], lines[2]) == ("Posted.", True, "Posted.")
         assert len(posted(world)) == 2
 
+        world.api.add("other.test", days=5.5)
+        async with world.running_bot():  # whose settings lack the channel
+            await world.ask("/ssl digest here api.demo.test", "posts a digest")
+        assert await asyncio.to_thread(main, ["digest", "--again"]) == 0
+        said = words(posted(world)[-1])
+        assert "for `api.demo.test` only" in said
+        assert "other.test" not in said
+
 
 async def test_the_command_line_fails_where_the_api_gives_nothing(
     make_world: MakeWorld,

@@ -27,9 +27,10 @@ def make_digest(
     *,
     now: Callable[[], datetime],
 ) -> Digest | None:
-    """The environment's digest; None without a DIGEST_CHANNEL."""
+    """The digest of DIGEST_CHANNEL, as it was set up there or else by the environment."""
     make = digest_maker(api, database, web, records, now=now)
-    return make(settings.subscriptions[0].plan) if settings.digest_channel else None
+    set_up = records.subscriptions.digest_of(settings.digest_channel)
+    return make(set_up.plan) if set_up else None
 
 
 def digest_maker(

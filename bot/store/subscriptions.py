@@ -57,7 +57,7 @@ class Subscriptions:
 
     def zone_of(self, channel: str) -> ZoneInfo:
         """The time zone of a channel's digest, or else the environment's."""
-        digest = self.get(DIGEST, channel)
+        digest = self.digest_of(channel)
         return digest.timezone if digest else self.first_zone()
 
     def mention_of(self, channel: str) -> str:
@@ -86,9 +86,13 @@ class Subscriptions:
         """A channel's subscription, even if it is turned off."""
         return self._known.get((kind, channel))
 
+    def digest_of(self, channel: str) -> Subscription | None:
+        """A channel's digest, even if it is turned off."""
+        return self.get(DIGEST, channel)
+
     def fields_of_digest(self, channel: str) -> dict[str, str]:
         """What the form for a channel's digest shows; empty if it has none."""
-        digest = self.get(DIGEST, channel)
+        digest = self.digest_of(channel)
         return digest.fields if digest else {}
 
     async def was_posted(self, day: date, channel: str) -> bool:
