@@ -73,7 +73,8 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
         else:
             yield _database(database)
             known = Subscriptions(database, settings.subscriptions, weekly=settings.weekly)
-            await known.refresh()
+            async with database.quick_read() as connection:
+                await known.refresh(connection)
             async for finding in _channels(web, known):
                 yield finding
             async for finding in _woken(settings, known, web):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+gc.disable()  # what is imported stays; `fixtures.py` turns it on before the tests
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"  # Trio's
 pytest_plugins = ["tests.no_skips"]
 pytest.register_assert_rewrite("tests.fixtures", "tests.postgres")
 

@@ -367,5 +367,6 @@ async def test_a_day_begins_at_midnight_in_the_time_zone_of_each_channel(world: 
     zones = [("C0NEW", "Europe/Berlin"), (GENERAL, "Asia/Kathmandu")]
     own = Settings(notice_channel="C0CERTS", digest_timezone=ZoneInfo("Europe/Berlin"))
     known = Subscriptions(world.bot.database, own.subscriptions)
-    await known.refresh()
+    async with world.bot.database.read() as connection:
+        await known.refresh(connection)
     assert [known.zone_of(channel).key for channel, _ in zones] == [zone for _, zone in zones]

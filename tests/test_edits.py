@@ -17,7 +17,7 @@ from bot.playground.objects import ANN, BEN, Json, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.digests import Board, DigestStore
-from bot.store.tables import digests, edits
+from bot.store.tables import DATABASE_NOW, digests, edits
 from tests.client_wire import slowdown
 from tests.test_bot_rows import digest
 from tests.world import World, words
@@ -63,7 +63,7 @@ async def test_of_forty_edits_in_a_minute_the_next_one_waits(stores: list[Digest
 async def test_a_digest_is_edited_once_a_second(stores: list[DigestStore]) -> None:
     database = stores[0]._database
     async with database.read() as connection:
-        before = (await connection.execute(select(database.milliseconds))).scalar_one()
+        before = (await connection.execute(select(DATABASE_NOW))).scalar_one()
     await posted(stores[0])
     turns = await asyncio.gather(*(store.turn("C1", "1.1") for store in stores * 2))
     async with database.read() as connection:

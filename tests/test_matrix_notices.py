@@ -12,7 +12,7 @@ from bot.dates import DIGEST, Subscription
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, GENERAL, PostedMessage
 from bot.sighting import Claim
 from bot.store.database import Database
-from bot.store.marks import MarkStore
+from bot.store.marks import MarkStore, read_marks
 from bot.store.notices import EVENT
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import subscriptions, watches
@@ -160,7 +160,8 @@ async def test_what_is_fixed_is_struck_through_and_told_once_wherever_a_process_
     assert "~`h0.demo.test`~" in words(fixed)
     assert "~`" not in words(broken)
     assert [m.thread_ts for m in notices(world, replies=True)] == [fixed.ts]
-    assert (await MarkStore(database).read()).claims == {}
+    async with database.read() as connection:
+        assert (await read_marks(connection)).claims == {}
     await database.close()
 
 
@@ -201,7 +202,9 @@ async def press_and_end(world: World, label: str, point: str, code: int, signal:
     (shown,) = [m for m in notices(world) if "h0" in m.text]
     assert [who for who in (ANN, BEN) if f"🙋 {NAMES[who]}" in words(shown)] == has_it
     assert "Scanning…" not in words(shown)
-    assert [each.user for each in (await MarkStore(database).read()).claims.values()] == has_it
+    async with database.read() as connection:
+        claims = (await read_marks(connection)).claims
+    assert [each.user for each in claims.values()] == has_it
     await database.close()
 
 

@@ -18,6 +18,7 @@ from bot.errors import BotError, DatabaseUnavailable
 from bot.sighting import Claim, Mute
 from bot.store.database import QUICK_SECONDS, Database
 from bot.store.digests import DigestStore
+from bot.store.marks import read_marks
 from bot.store.monitors import AuditLine, Records
 from bot.store.tables import (
     Instant,
@@ -147,7 +148,8 @@ async def test_a_mark_that_is_set_on_several_is_set_on_all_or_none(url: str) -> 
             await marks.mute({7: mute, 2**70: mute})
         with pytest.raises((UnicodeEncodeError, DBAPIError)):
             await marks.note(["a.test", "b.test\ud800"], "ask Ann", by="U0ANN", now=NOW)
-        known = await marks.read()
+        async with database.read() as connection:
+            known = await read_marks(connection)
         assert (known.mutes, known.notes) == ({}, {})
 
 

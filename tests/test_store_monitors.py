@@ -118,7 +118,8 @@ async def test_a_monitor_that_was_deleted_elsewhere_is_forgotten(database: Datab
     was = await store.standings("here")
     assert await store.compared(was, seen, [], [], small=[], now=NOW)
     assert await store.compared(await store.standings("here"), {}, [1], [], small=[], now=NOW)
-    marks = await records.marks.read()
+    await records.refresh_rules()
+    marks = records.rules.marks
     assert (await records.seen(1), {*marks.claims}, {*marks.mutes}) == (None, {2}, {2})
 
 

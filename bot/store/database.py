@@ -11,10 +11,11 @@ from contextlib import (
     nullcontext,
     suppress,
 )
+from functools import cache
 from importlib import import_module
 from typing import Any, TypeVar
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, Table, cast, event, func, text
+from sqlalchemy import Connection, Table, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -44,8 +45,6 @@ READERS = 4
 #: How many seconds a writer waits for a writer in another process.
 BUSY_SECONDS = 10.0
 
-#: The Julian day of 1970-01-01 (sqlite.org/lang_datefunc.html).
-UNIX_EPOCH = 2440587.5
 #: SQLSTATE classes: no connection, read-only, no access, no such database, deadlock, out of
 #: resources, not ready, operator intervention, system error, configuration, corruption.
 _UNUSABLE_STATES = frozenset(
@@ -82,6 +81,7 @@ class Database:
         else:
             reads["isolation_level"] = "REPEATABLE READ"  # one snapshot, as on SQLite
         self._reader = self.engine.execution_options(**reads)
+        self._writer = cache(lambda tenths: self.engine.execution_options(patience=tenths))
         # SQLite's own writers poll for the lock; within one process, a queue is faster.
         self._turn = asyncio.Lock() if is_sqlite else None
         self._seats = asyncio.Semaphore(READERS) if is_sqlite else None
@@ -97,13 +97,6 @@ class Database:
         statement = self.insert(table).values(row)
         return statement.on_conflict_do_update(index_elements=keys, set_=values)
 
-    @property
-    def milliseconds(self) -> ColumnElement[int]:
-        """The time by the database's clock, the same for all processes, in ms since 1970."""
-        if self.engine.dialect.name == "sqlite":
-            return cast((func.julianday("now") - UNIX_EPOCH) * 86_400_000, BigInteger)
-        return cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
-
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for reading: one snapshot, which never waits for a writer."""
         return self._reader.connect()
@@ -114,8 +107,8 @@ class Database:
 
         On SQLite, a writer in another process is waited for up to `patience` seconds.
         """
-        engine = self.engine.execution_options(patience=patience)
-        async with self._turn or nullcontext(), engine.begin() as connection:
+        writer = self._writer(int(patience * 10))
+        async with self._turn or nullcontext(), writer.begin() as connection:
             yield connection
 
     @asynccontextmanager
@@ -139,11 +132,10 @@ class Database:
         """
         async with self._turns("write", self._turn, within) as left:
             # For a writer in another process.
-            waits = min(BUSY_SECONDS, max(0.0, left - GRACE_SECONDS))
-            engine = self.engine.execution_options(patience=waits)
+            writer = self._writer(int(min(BUSY_SECONDS, max(0.0, left - GRACE_SECONDS)) * 10))
             written = False
             try:
-                async with self._quickly("write", left), engine.begin() as connection:
+                async with self._quickly("write", left), writer.begin() as connection:
                     yield connection
                     written = True
             except DatabaseUnavailable as fault:
@@ -282,11 +274,10 @@ def _limits(statement_seconds: float | None) -> dict[str, Any]:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # `_begin_sqlite` begins the transactions; the driver would choose the wrong kind.
     connection.isolation_level = None
-    cursor = connection.cursor()
     busy = f"busy_timeout = {BUSY_SECONDS * 1000:.0f}"
-    for pragma in ("journal_mode = WAL", "synchronous = NORMAL", busy):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
+    pragmas = ("journal_mode = WAL", "synchronous = NORMAL", busy)
+    script = "".join(f"PRAGMA {pragma};" for pragma in pragmas)
+    connection.run_async(lambda driver: driver.executescript(script))
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -296,7 +287,7 @@ def _begin_sqlite(connection: Connection) -> None:
         _tell_sqlite(connection, "BEGIN")
         return
     # A statement that waits for a lock can't be cancelled, so SQLite needs the timeout.
-    tenths = int(options.get("patience", BUSY_SECONDS) * 10)
+    tenths = options.get("patience", int(BUSY_SECONDS * 10))
     if connection.info.get("tenths") != tenths:
         _tell_sqlite(connection, f"PRAGMA busy_timeout = {tenths}00")
         connection.info["tenths"] = tenths

@@ -8,28 +8,22 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
-    ColumnElement,
     Row,
-    Select,
-    Table,
     and_,
     bindparam,
-    case,
     delete,
-    func,
     select,
-    true,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Block, Message
+from bot.store.boards import BOARD, BOOKINGS, HERE, LOCKED_BOARD, TURNS, place
 from bot.store.database import Database
-from bot.store.tables import digests, edits, notes, notices, small_changes
+from bot.store.tables import DATABASE_NOW, digests, notes, notices, small_changes
 from bot.target import Target
 
-_BOARDS = (digests, notices)
 _POSTED = digests.c.finished_at.is_not(None) & digests.c.ts.is_not(None)
 #: The kind of a requested list; it is stored among the notices once one of its rows is pressed.
 LIST = "list"
@@ -49,8 +43,12 @@ _EDITED = (
     .order_by(digests.c.day),
     select(notices).where(_YOUNG[1], _IS_TOLD).order_by(notices.c.at),
 )
+_DIGEST = select(digests).where(
+    digests.c.day == bindparam("day"), digests.c.channel == bindparam("channel")
+)
+_NOTE = select(notes.c.value).where(notes.c.key == bindparam("key"))
 #: In milliseconds.
-SECOND, MINUTE, HOUR = 1000, 60_000, 3_600_000
+SECOND, MINUTE = 1000, 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +122,9 @@ class DigestStore:
 
     async def digest(self, day: date, channel: str) -> StoredDigest | None:
         """The digest of this day and channel, if a process has claimed it."""
+        key = {"day": day.isoformat(), "channel": channel}
         async with self._database.quick_read() as connection:
-            row = (await connection.execute(_digest(day, channel))).one_or_none()
+            row = (await connection.execute(_DIGEST, key)).one_or_none()
         return _stored(row) if row else None
 
     async def claim(
@@ -224,9 +223,8 @@ class DigestStore:
     async def board(self, channel: str, ts: str) -> StoredBoard | None:
         """The digest, notice or list posted at this ts; None if it is none of them."""
         async with self._database.quick_read() as connection:
-            for table in _BOARDS:
-                query = select(table).where(_here(table, channel, ts))
-                if row := (await connection.execute(query)).one_or_none():
+            for query in BOARD.values():
+                if row := (await connection.execute(query, place(channel, ts))).one_or_none():
                     return board_of(row)
         return None
 
@@ -259,10 +257,8 @@ class DigestStore:
     ) -> StoredBoard | None:
         """Change a board, with its row locked; None if there is none."""
         async with self._database.quick_write() as connection:
-            for table in _BOARDS:
-                here = _here(table, channel, ts)
-                query = select(table).where(here).with_for_update()
-                row = (await connection.execute(query)).one_or_none()
+            for table, query in LOCKED_BOARD.items():
+                row = (await connection.execute(query, place(channel, ts))).one_or_none()
                 if row is None:
                     continue
                 old = board_of(row)
@@ -271,7 +267,8 @@ class DigestStore:
                 values: dict[str, Any] = {"board": encoded, "version": new.version}
                 if table is notices:
                     values["fixed"] = new.board.fixed
-                await connection.execute(update(table).where(here).values(values))
+                changed = update(table).where(HERE[table]).values(values)
+                await connection.execute(changed, place(channel, ts))
                 return new
         return None
 
@@ -283,14 +280,10 @@ class DigestStore:
         Counting all processes, a board is edited at most once a second, and all messages together
         as often per minute as `edits` has rows. Nothing is reserved if the wait exceeds `within`.
         """
-        now = self._database.milliseconds
+        here = place(channel, ts) | {"gap": SECOND}
         async with self._database.quick_write() as connection:
-            for table in _BOARDS:
-                last = table.c.drawn_at
-                mine = update(table).where(_here(table, channel, ts))
-                mine = mine.values(drawn_at=_after(last, SECOND, now), drawn=-1)
-                found = await connection.execute(mine.returning(table, (last - now).label("wait")))
-                if row := found.one_or_none():
+            for turn in TURNS:
+                if row := (await connection.execute(turn, here)).one_or_none():
                     break
             wait = max(await self._book(connection), row.wait if row else 0, 0) / 1000
             if wait > within:
@@ -298,21 +291,9 @@ class DigestStore:
         return board_of(row) if row else None, wait
 
     async def _book(self, connection: AsyncConnection) -> int:
-        """Reserve one of the minute's edits; returns how many milliseconds to wait.
-
-        A slot that another process is reserving is skipped. PostgreSQL may choose one by its old
-        time, but judges its new one once it has locked it: a slot just booked isn't booked again.
-        """
-        now, other = self._database.milliseconds, edits.alias()
-        for is_free in (other.c.at <= now - MINUTE, other.c.at <= now, true()):
-            slot = select(other.c.slot).where(is_free).order_by(other.c.at).limit(1)
-            book = (
-                update(edits)
-                .where(edits.c.slot == slot.with_for_update(skip_locked=True).scalar_subquery())
-                .values(at=_after(edits.c.at, MINUTE, now))
-                .returning(edits.c.at - now)
-            )
-            wait = (await connection.execute(book)).scalar_one_or_none()
+        """Reserve one of the minute's edits; returns how many milliseconds to wait."""
+        for book in BOOKINGS:
+            wait = (await connection.execute(book, {"gap": MINUTE})).scalar_one_or_none()
             if wait is not None:
                 return int(wait)
         return 0
@@ -320,10 +301,10 @@ class DigestStore:
     async def drawn(self, shown: StoredBoard) -> bool:
         """Record that Slack shows this version; False if there is a newer one."""
         async with self._database.quick_write() as connection:
-            for table in _BOARDS:
-                newest = _here(table, shown.channel, shown.ts) & (table.c.version == shown.version)
+            for table in HERE:
+                newest = HERE[table] & (table.c.version == shown.version)
                 statement = update(table).where(newest).values(drawn=shown.version)
-                if (await connection.execute(statement)).rowcount:
+                if (await connection.execute(statement, place(shown.channel, shown.ts))).rowcount:
                     return True
         return False
 
@@ -334,8 +315,8 @@ class DigestStore:
         """
         boards: list[StoredBoard] = []
         async with self._database.quick_read() as connection:
-            for table, young in zip(_BOARDS, _YOUNG, strict=True):
-                left = table.c.drawn_at < self._database.milliseconds - 2 * MINUTE
+            for table, young in zip(HERE, _YOUNG, strict=True):
+                left = table.c.drawn_at < DATABASE_NOW - 2 * MINUTE
                 never = table.c.drawn_at.is_(None) & table.c.ts.is_not(None)
                 behind = (table.c.drawn != table.c.version) & young
                 query = select(table).where(behind, left | never)
@@ -358,7 +339,7 @@ class DigestStore:
     async def note(self, key: str) -> str | None:
         """A note; None if there is none."""
         async with self._database.quick_read() as connection:
-            return await connection.scalar(select(notes.c.value).where(notes.c.key == key))
+            return await connection.scalar(_NOTE, {"key": key})
 
     async def keep_note(self, key: str, value: str) -> None:
         """Store a note, replacing the old one."""
@@ -393,11 +374,6 @@ class DigestStore:
             await connection.execute(delete(digests).where(_is(day, channel)))
 
 
-def _after(last: ColumnElement[int], gap: int, now: ColumnElement[int]) -> ColumnElement[int]:
-    """The last time plus the gap, or now if that is later; implausible times are ignored."""
-    return case((last.between(now - gap, now + HOUR), last + gap), else_=now)
-
-
 def _as_stored(now: datetime) -> datetime:
     """A time as the database returns it, in whole seconds; claims are compared by it."""
     return now.replace(microsecond=0)
@@ -405,20 +381,6 @@ def _as_stored(now: datetime) -> datetime:
 
 def _is(day: date, channel: str) -> Any:
     return and_(digests.c.day == day.isoformat(), digests.c.channel == channel)
-
-
-def _digest(day: date, channel: str) -> Select[Any]:
-    return select(digests).where(_is(day, channel))
-
-
-def _here(table: Table, channel: str, ts: str) -> ColumnElement[bool]:
-    """The notice posted here, or the newest of the digests posted here."""
-    here = (table.c.channel == channel) & (table.c.ts == ts)
-    if table is notices:
-        return here & notices.c.thread.is_(None)
-    other = digests.alias()
-    same = (other.c.channel == channel) & (other.c.ts == ts) & (other.c.sent > 0)
-    return here & (digests.c.day == select(func.max(other.c.day)).where(same).scalar_subquery())
 
 
 def _ages(now: datetime) -> dict[str, Any]:

@@ -13,29 +13,15 @@ from bot.store.database import Database
 from bot.store.tables import claims, mutes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
+#: Built once, since they are read all the time.
+_ALL = (select(claims), select(mutes), select(remarks))
 
 
 class MarkStore:
-    """Reads and writes the tables of marks."""
+    """Writes the tables of marks."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-
-    async def read(self) -> Marks:
-        """All marks."""
-        async with self._database.quick_read() as connection:
-            taken = (await connection.execute(select(claims))).all()
-            muted = (await connection.execute(select(mutes))).all()
-            said = (await connection.execute(select(remarks))).all()
-        return Marks(
-            claims={
-                row.monitor_id: Claim(row.monitor_id, row.user_id, row.user_name, row.at)
-                for row in taken
-            },
-            mutes={row.monitor_id: msgspec.json.decode(row.mute, type=Mute) for row in muted},
-            notes={row.pattern: row.text for row in said if row.kind == _NOTE},
-            runbooks={row.pattern: row.text for row in said if row.kind == _RUNBOOK},
-        )
 
     async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
         """Take monitors, and return their claims; some may be other people's, who were faster."""
@@ -106,6 +92,20 @@ class MarkStore:
                 if (await connection.execute(change)).rowcount:
                     done.append(pattern)
         return done
+
+
+async def read_marks(connection: AsyncConnection) -> Marks:
+    """All marks."""
+    taken, muted, said = [(await connection.execute(query)).all() for query in _ALL]
+    return Marks(
+        claims={
+            row.monitor_id: Claim(row.monitor_id, row.user_id, row.user_name, row.at)
+            for row in taken
+        },
+        mutes={row.monitor_id: msgspec.json.decode(row.mute, type=Mute) for row in muted},
+        notes={row.pattern: row.text for row in said if row.kind == _NOTE},
+        runbooks={row.pattern: row.text for row in said if row.kind == _RUNBOOK},
+    )
 
 
 async def forget(connection: AsyncConnection, monitor_ids: Collection[int]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from sqlalchemy import delete, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
@@ -19,7 +20,7 @@ from bot.severity import NET_DAYS, Thresholds, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
 from bot.store.forget import forget_old
-from bot.store.marks import MarkStore, forget
+from bot.store.marks import MarkStore, forget, read_marks
 from bot.store.placeholders import Placeholders
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
+_RULES = select(thresholds.c.pattern, thresholds.c.rule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,14 @@ class Records:
     async def thresholds(self) -> dict[str, str]:
         """The team's own rules, by host or pattern: `14d` or `20%`."""
         async with self._database.quick_read() as connection:
-            rows = await connection.execute(select(thresholds.c.pattern, thresholds.c.rule))
-            return {row.pattern: row.rule for row in rows}
+            return await _thresholds(connection)
 
     async def refresh_rules(self) -> None:
         """Read the team's thresholds and marks again: another process may have changed them."""
-        await self.subscriptions.refresh()
-        marks = await self.marks.read()
-        self.rules = Thresholds(await self.thresholds(), self._net_days, marks)
+        async with self._database.quick_read() as connection:
+            await self.subscriptions.refresh(connection)
+            marks, rules = await read_marks(connection), await _thresholds(connection)
+        self.rules = Thresholds(rules, self._net_days, marks)
 
     async def look_again(self) -> None:
         """Refresh the rules, and find out whether the database can be written again."""
@@ -181,3 +183,7 @@ class Records:
             AuditLine(row.at, row.user_id, row.user_name, row.command, row.target, row.result)
             for row in rows
         ]
+
+
+async def _thresholds(connection: AsyncConnection) -> dict[str, str]:
+    return {row.pattern: row.rule for row in await connection.execute(_RULES)}

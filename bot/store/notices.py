@@ -10,6 +10,7 @@ from sqlalchemy import (
     BigInteger,
     Row,
     and_,
+    bindparam,
     delete,
     insert,
     literal,
@@ -39,6 +40,24 @@ _ROWS_AT_ONCE = 500
 _READ_AT_ONCE = 2000
 #: Notices that could not be posted for this long are dropped: they are outdated.
 _TOLD_WITHIN = timedelta(days=1)
+_parents = notices.alias()
+_claimed_at = notices.c.claimed_at  # in the future if the clock was set back since
+#: Built once, since it is asked for all the time.
+_UNPOSTED = (
+    select(notices, _parents.c.ts.label("thread_ts"))
+    .outerjoin(_parents, _parents.c.key == notices.c.thread)
+    .where(
+        notices.c.ts.is_(None),
+        _claimed_at.is_(None)
+        | (_claimed_at < bindparam("before"))
+        | (_claimed_at > bindparam("after")),
+        notices.c.at.is_(None) | (notices.c.at >= bindparam("young")),
+        notices.c.thread.is_(None)
+        | _parents.c.ts.is_not(None)
+        | select(notes).where(notes.c.key == literal(_REPEAT) + notices.c.thread).exists(),
+    )
+    .order_by(notices.c.at, notices.c.key)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,24 +279,9 @@ class NoticeStore:
         A follow-up waits until its parent is posted. One without a `thread_ts` is for the channel:
         nobody can find out where its parent stands.
         """
-        parents = notices.alias()
-        claimed_at = notices.c.claimed_at  # in the future if the clock was set back since
-        free = or_(claimed_at.is_(None), claimed_at < now - lease, claimed_at > now + lease)
-        young = or_(notices.c.at.is_(None), notices.c.at >= now - _TOLD_WITHIN)
-        repeated = notes.c.key == literal(_REPEAT) + notices.c.thread
-        begun = or_(
-            notices.c.thread.is_(None),
-            parents.c.ts.is_not(None),
-            select(notes).where(repeated).exists(),
-        )
-        query = (
-            select(notices, parents.c.ts.label("thread_ts"))
-            .outerjoin(parents, parents.c.key == notices.c.thread)
-            .where(notices.c.ts.is_(None), free, young, begun)
-            .order_by(notices.c.at, notices.c.key)
-        )
+        times = {"before": now - lease, "after": now + lease, "young": now - _TOLD_WITHIN}
         async with self._database.quick_read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_UNPOSTED, times)).all()
         return [
             Notice(
                 _topic(row),

@@ -22,6 +22,7 @@ SIGN_SECONDS, LEASE_SECONDS = 5.0, 20.0
 #: The most records that one process keeps at a time.
 MOST = 200
 _KEY = "placeholder "
+_LEFT = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(_KEY))
 #: Instead of a modal's ID: the user's Home.
 HOME = "home"
 
@@ -129,10 +130,9 @@ class Placeholders:
         No clocks are compared: this process itself must have seen the same value for so long. While
         it can't read, it doesn't see.
         """
-        query = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(_KEY))
         before, self._seen = self._seen, {}
         async with self._database.quick_read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_LEFT)).all()
         now, mine = asyncio.get_running_loop().time(), {each.key for each in self._mine.values()}
         for key, value in rows:
             if key not in mine:

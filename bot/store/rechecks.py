@@ -23,6 +23,7 @@ LONGEST_WAIT = timedelta(minutes=15)
 #: After this many scans, each wait is half as long again as the last, up to MOST_WAIT.
 STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 _STOPPED, _TOLD = "stopped", "told"
+_UNSHOWN = select(notes).where(notes.c.key.startswith(f"{_STOPPED} "))
 ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
 
 
@@ -135,9 +136,8 @@ class RecheckStore:
 
     async def stopped(self) -> list[tuple[Watch, Message]]:
         """The stopped watches whose cards don't show it yet, with those cards."""
-        query = select(notes).where(notes.c.key.startswith(f"{_STOPPED} "))
         async with self._database.quick_read() as connection:
-            rows = (await connection.execute(query)).all()
+            rows = (await connection.execute(_UNSHOWN)).all()
             if not rows:
                 return []
             cards = {int(row.key.rpartition(" ")[2]): row.value for row in rows}

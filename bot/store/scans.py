@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, ColumnElement, Text, cast, delete, select, up
 
 from bot.errors import DatabaseUnavailable
 from bot.store.database import Database
-from bot.store.tables import notes
+from bot.store.tables import DATABASE_NOW, notes
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +63,11 @@ class RunningScans:
 
     async def _begin(self, key: str) -> bool:
         """Note that this process scans, unless another one does."""
-        now = self._database.milliseconds
-        new = self._database.insert(notes).values(key=key, value=cast(now, Text))
+        new = self._database.insert(notes).values(key=key, value=cast(DATABASE_NOW, Text))
         new = new.on_conflict_do_update(
             index_elements=["key"],
             set_={"value": new.excluded.value},
-            where=cast(notes.c.value, BigInteger) < now - SILENT,
+            where=cast(notes.c.value, BigInteger) < DATABASE_NOW - SILENT,
         )
         async with self._database.quick_write() as connection:
             begun = await connection.execute(new.returning(notes.c.key))
@@ -76,7 +75,7 @@ class RunningScans:
 
     async def _ended_well(self, key: str) -> bool:
         """Wait for the scan of another process; whether it has succeeded."""
-        query = select(cast(notes.c.value, BigInteger).label("at"), self._database.milliseconds)
+        query = select(cast(notes.c.value, BigInteger).label("at"), DATABASE_NOW)
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             async with self._database.quick_read() as connection:
@@ -85,7 +84,7 @@ class RunningScans:
                 return row is not None and row.at < 0
 
     async def _give_signs(self, key: str) -> None:
-        now = cast(self._database.milliseconds, Text)
+        now = cast(DATABASE_NOW, Text)
         while True:
             await asyncio.sleep(SIGN_SECONDS)
             with suppress(DatabaseUnavailable):  # no statement of SQLite's is to be cancelled
@@ -95,12 +94,12 @@ class RunningScans:
         if not scanned:
             await self._forget(notes.c.key == key)
             return
-        now, loop = self._database.milliseconds, asyncio.get_running_loop()
-        await self._note(key, cast(-now, Text))
+        loop = asyncio.get_running_loop()
+        await self._note(key, cast(-DATABASE_NOW, Text))
         if loop.time() > self._tidy_at:
             self._tidy_at = loop.time() + KEPT / 1000
             # So many digits that the times compare as text.
-            old = notes.c.value.startswith("-") & (notes.c.value < cast(KEPT - now, Text))
+            old = notes.c.value.startswith("-") & (notes.c.value < cast(KEPT - DATABASE_NOW, Text))
             await self._forget(notes.c.key.startswith("scan ") & old)
 
     async def _note(self, key: str, value: Any, *conditions: ColumnElement[bool]) -> None:

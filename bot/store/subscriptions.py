@@ -9,12 +9,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import DIGEST, NOTICES, Subscription
 from bot.store.database import Database
 from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
+_ALL = select(subscriptions.c.subscription)
 
 
 class Subscriptions:
@@ -36,13 +38,9 @@ class Subscriptions:
         self._environment = {(each.kind, each.channel): each for each in environment}
         self._known = dict(self._environment)
 
-    async def refresh(self) -> None:
-        """Read the subscriptions again: another process may have changed them.
-
-        Raises DatabaseUnavailable.
-        """
-        async with self._database.quick_read() as connection:
-            rows = (await connection.execute(select(subscriptions.c.subscription))).all()
+    async def refresh(self, connection: AsyncConnection) -> None:
+        """Read the subscriptions again: another process may have changed them."""
+        rows = (await connection.execute(_ALL)).all()
         stored = [msgspec.json.decode(row.subscription, type=Subscription) for row in rows]
         stored = [msgspec.structs.replace(each, weekly=self.weekly) for each in stored]
         self._known = self._environment | {(each.kind, each.channel): each for each in stored}

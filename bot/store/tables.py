@@ -21,7 +21,30 @@ from sqlalchemy import (
     false,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
+
+
+class Milliseconds(FunctionElement[int]):
+    """The time by the database's clock, the same for all processes, in ms since 1970."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(Milliseconds, "sqlite")
+def _on_sqlite(*_: object, **__: object) -> str:
+    # From the Julian day of 1970-01-01 (sqlite.org/lang_datefunc.html).
+    return "CAST((julianday('now') - 2440587.5) * 86400000 AS BIGINT)"
+
+
+@compiles(Milliseconds, "postgresql")
+def _on_postgresql(*_: object, **__: object) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)"
+
+
+DATABASE_NOW = Milliseconds()
 
 
 class Instant(TypeDecorator[datetime]):
