@@ -1,8 +1,6 @@
 """The rows of a digest: what others did, several at once, and one row for each certificate."""
 
 import asyncio
-import copy
-import functools
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -15,7 +13,6 @@ from bot.playground.objects import ANN, BEN, CERTS, GENERAL, PostedMessage
 from bot.slack.transport import EVENTS_PATH
 from bot.store.database import Database
 from bot.store.scans import RunningScans
-from tests.test_bot_channels import watcher
 from tests.world import World, labels, words
 
 #: The fingerprint of a certificate that several monitors have.
@@ -127,17 +124,27 @@ async def test_deletions_notes_and_thresholds_show_in_rows_at_once(world: World)
     for name in ("a", "b.old", "c.old", "d"):
         world.api.add(f"{name}.demo.test", valid=False)
     world.api.add("due.demo.test", days=20)
-    await digest(world)
+    long = world.api.add(f"{'long' * 8}.demo.test", days=20)
+    shown = await digest(world)
+    await world.ask(f"/ssl take {long}", "Taken by Ann")
+    await world.until(lambda: "🙋 Ann" in row_of(shown, long))
+    assert "<!date" not in row_of(shown, long)  # there is no room for its date
     await world.press("Delete", on=await world.ask("/ssl delete a.demo.test", "Delete", to=GENERAL))
-    await world.card("Now: 3 broken, 1 due", "No longer monitored, seen", by=BEN)
+    await world.card("Now: 3 broken, 2 due", "No longer monitored, seen", by=BEN)
     card = await world.ask("/ssl delete *.old.demo.test", "2 monitors", to=GENERAL)
     await world.press("Delete 2", on=card)
     await world.until(lambda: words(world.seen(by=BEN)[0]).count("No longer monitored") == 3)
     await world.ask("/ssl note d.demo.test ask Ann", "ask Ann", to=GENERAL)
     await world.card("Certificates on", "📝 ask Ann", by=BEN)
-    await world.ask("/ssl warn due.demo.test 5d", "5 days", to=GENERAL)
+    await world.ask("/ssl warn *.demo.test 5d", "5 days", to=GENERAL)
     card = await world.card("Now: 1 broken", "📅 *ON SCHEDULE* · `due.demo.test`", by=BEN)
-    assert "fixed" not in words(card)  # the certificate is the same
+    assert row_of(shown, long).startswith("📅 *ON SCHEDULE*")
+    assert "fixed" not in words(card)  # the certificates are the same
+    world.api.rows[long]["ssl_valid"] = False
+    await refresh(world)
+    world.api.renew(long, days=80)
+    await refresh(world)
+    await world.until(lambda: "✅ fixed, seen" in row_of(shown, long))
 
 
 async def test_an_incomplete_list_ends_no_row_but_fixes_those_that_it_has(world: World) -> None:
@@ -331,55 +338,6 @@ async def test_a_press_after_the_outcome_scans_again_before_the_reply_is_posted(
     await world.settled()
     assert len(world.api.asked("monitor/scan")) == 2
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
-
-
-@pytest.mark.parametrize("look", ["row", "notice"])
-async def test_an_answer_that_is_older_than_a_row_does_not_change_it(
-    look: str, world: World
-) -> None:
-    number = world.api.add("a.demo.test", days=-1, valid=False)
-    shown = await digest(world)
-    looking = watcher(world).tick if look == "notice" else functools.partial(refresh, world)
-    await looking()
-    held = world.api.hold("monitor/list")
-    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
-    slow = asyncio.create_task(looking())
-    await held.reached.wait()
-    world.api.renew(number, days=80)
-    await world.press("Rescan", on=shown, by=BEN)
-    await world.until(lambda: "~`a.demo.test`~" in row_of(shown, number))
-    held.release()
-    await slow
-    await world.settled()
-    assert "~`a.demo.test`~" in row_of(shown, number)
-    world.api.rows[number]["ssl_valid"] = False
-    await looking()
-    await world.until(lambda: "NOT TRUSTED" in row_of(shown, number))
-
-
-@pytest.mark.parametrize("newer", ["typed", "look"])
-async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
-    newer: str, world: World
-) -> None:
-    number = world.api.add("a.demo.test", days=-1, valid=False)
-    shown = await digest(world)
-    await world.press("Rescan", on=shown, by=BEN)
-    await world.until(lambda: "no change · Ben" in row_of(shown, number))
-    await world.settled()
-    held = world.api.hold("monitor/list")
-    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
-    await world.press("Rescan", on=shown, by=BEN)
-    await held.reached.wait()
-    world.later(seconds=1)
-    world.api.renew(number, days=80)
-    if newer == "typed":
-        await world.ask(f"/ssl scan {number}", "OK", "asked by Ann")
-    else:
-        await refresh(world)
-    held.release()
-    await world.settled()
-    assert "~`a.demo.test`~" in row_of(shown, number)
-    assert "✅ *OK*" in words(next(m for m in world.seen(by=BEN) if m.thread_ts == shown.ts))
 
 
 def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:

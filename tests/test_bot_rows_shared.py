@@ -1,8 +1,13 @@
-"""Rows of several monitors: one for each certificate, and what is done with it is done with all."""
+"""Rows of several monitors, one for each certificate; and states that are seen out of order."""
+
+import asyncio
+import copy
+import functools
 
 import pytest
 
 from bot.playground.objects import ANN, BEN, OpenView, PostedMessage
+from tests.test_bot_channels import watcher
 from tests.test_bot_notices import begun
 from tests.test_bot_rows import ONE, digest, refresh, row_of
 from tests.world import World, labels, words
@@ -206,3 +211,52 @@ async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: W
     await world.press("Delete", on=card)  # that one was not confirmed
     await world.card("NOT FOUND", "`a.demo.test`")
     assert 501 in world.api.rows
+
+
+@pytest.mark.parametrize("newer", ["typed", "look"])
+async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
+    newer: str, world: World
+) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))
+    await world.settled()
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    await world.press("Rescan", on=shown, by=BEN)
+    await held.reached.wait()
+    world.later(seconds=1)
+    world.api.renew(number, days=80)
+    if newer == "typed":
+        await world.ask(f"/ssl scan {number}", "OK", "asked by Ann")
+    else:
+        await refresh(world)
+    held.release()
+    await world.settled()
+    assert "~`a.demo.test`~" in row_of(shown, number)
+    assert "✅ *OK*" in words(next(m for m in world.seen(by=BEN) if m.thread_ts == shown.ts))
+
+
+@pytest.mark.parametrize("look", ["row", "notice"])
+async def test_an_answer_that_is_older_than_a_row_does_not_change_it(
+    look: str, world: World
+) -> None:
+    number = world.api.add("a.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    looking = watcher(world).tick if look == "notice" else functools.partial(refresh, world)
+    await looking()
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    slow = asyncio.create_task(looking())
+    await held.reached.wait()
+    world.api.renew(number, days=80)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "~`a.demo.test`~" in row_of(shown, number))
+    held.release()
+    await slow
+    await world.settled()
+    assert "~`a.demo.test`~" in row_of(shown, number)
+    world.api.rows[number]["ssl_valid"] = False
+    await looking()
+    await world.until(lambda: "NOT TRUSTED" in row_of(shown, number))

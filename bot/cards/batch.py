@@ -174,7 +174,7 @@ def refreshed(
     was_fine = lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)) and not _volatile(lines)[1]
     if fine and not was_fine:
         fresh = group_row(members, now, rules)
-        same = is_same("\n".join(lines), str(fresh["text"]["text"]))
+        same = is_same(block, fresh)
         fixed = group_row(members, now, rules, outcome=_fixed(members, now, rules))
         return (fresh if same else fixed), None
     _, pressed, told = "\n".join(lines[1:]).partition("↻")

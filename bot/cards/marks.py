@@ -6,9 +6,10 @@ An engineer who has replaced a certificate asks one thing of a rescan: is it the
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from bot.blocks import (
+    MAX_BUTTON,
     Block,
     Form,
     Message,
@@ -29,8 +30,31 @@ from bot.sighting import Claim, Mute, Sighting
 from bot.target import Target
 
 NAMES_SHOWN = 3
+#: How a row, or its button's label, says when its certificate expires.
+_EXPIRES, _ENDS = re.compile(r"Expires <!date\^(\d+)"), ", expires "
 #: The characters of a result and its name, and the least that are left of the name.
 RESULT, LEAST_NAME = 22, 8
+
+
+def day_of(end: datetime | None) -> str:
+    """`2026-12-05`; empty if it is unknown."""
+    return f"{end.astimezone(UTC):%Y-%m-%d}" if end else ""
+
+
+def end_of(row: Block) -> str:
+    """The day on which a row's certificate expires, by its text or by its button's label."""
+    if found := _EXPIRES.search(str(row["text"]["text"])):
+        return day_of(datetime.fromtimestamp(int(found[1]), UTC))
+    return str(row.get("accessory", {}).get("accessibility_label", "")).partition(_ENDS)[2]
+
+
+def dated(row: Block, end: str) -> Block:
+    """The row; if its text has no room for the day of expiry, its button's label names it."""
+    press = row.get("accessory")
+    if not (press and end) or _EXPIRES.search(str(row["text"]["text"])):
+        return row
+    label = plain(press["accessibility_label"], MAX_BUTTON - len(_ENDS) - len(end))
+    return {**row, "accessory": {**press, "accessibility_label": f"{label}{_ENDS}{end}"}}
 
 
 def taken_line(who: str, target: Target, others: int = 0) -> str:

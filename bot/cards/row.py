@@ -28,7 +28,7 @@ from bot.blocks import (
     section,
     since,
 )
-from bot.cards.marks import fixed_line, of_some
+from bot.cards.marks import dated, day_of, end_of, fixed_line, of_some
 from bot.cards.monitor import (
     argument,
     awaited,
@@ -88,8 +88,7 @@ LEAST_NAME = 5
 _WHO = ("🙋", "🔕", "⚠️")
 #: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
 _LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
-_FINE = (OK.symbol, ON_SCHEDULE.symbol)
-_DUE, _EXPIRES = (ACT_NOW.symbol, OVERDUE.symbol, DUE.symbol), re.compile(r"Expires <!date\^\d+")
+_FINE, _DUE = (OK.symbol, ON_SCHEDULE.symbol), (ACT_NOW.symbol, OVERDUE.symbol, DUE.symbol)
 _NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
 #: How many characters of a date readers see, by its tokens (docs.slack.dev, formatting dates).
 _DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
@@ -176,11 +175,9 @@ def group_row(
     lowest = min(row.id for row in members)
     first = _first(title(state, target, struck=struck), target, lowest, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
-    return section(
-        "\n".join([first, *below]),
-        accessory=_rescan(members, target.short),
-        block_id=row_id(lowest),
-    )
+    press = _rescan(members, target.short)
+    row = section("\n".join([first, *below]), accessory=press, block_id=row_id(lowest))
+    return row if state.rank is Rank.BROKEN else dated(row, day_of(worst.not_after))
 
 
 def row_host(target: Target, monitor_id: int, more: str = "") -> str:
@@ -261,13 +258,13 @@ def carried(old: Block, new: Block, now: datetime) -> Block:
     was, text = str(old["text"]["text"]), str(new["text"]["text"])
     _, _, said = was.partition("↻")
     if "↻" in text:
-        if (was.startswith(_FINE) and "~`" not in was) or is_same(was, text):
+        if (was.startswith(_FINE) and "~`" not in was) or is_same(old, new):
             text = re.sub("~(`[^`]+`)~", r"\1", text, count=1)
         elif text.startswith(_FINE) and not was.startswith(_NOT_BAD):
             text = text.replace("↻ renewed", "↻ fixed")
         return {**new, "text": {**new["text"], "text": text}}
     struck, fixed = "~`" in was, text.startswith(_FINE) and "issued " not in text.lower()
-    if fixed and (struck or not was.startswith(_NOT_BAD)) and not is_same(was, text):
+    if fixed and (struck or not was.startswith(_NOT_BAD)) and not is_same(old, new):
         text = re.sub("`[^`]+`", r"~\g<0>~", text, count=1)
         told = was.rpartition("\n")[2] if struck else fixed_line(now)
         return saying({**new, "text": {**new["text"], "text": text}}, told)
@@ -275,10 +272,10 @@ def carried(old: Block, new: Block, now: datetime) -> Block:
     return saying(new, of_some(said) if PART.search(text) else said) if said else new
 
 
-def is_same(was: str, text: str) -> bool:
+def is_same(old: Block, new: Block) -> bool:
     """Whether a due row has the same certificate still: not fixed if its renewal is due later."""
-    old, new = (_EXPIRES.findall(each) for each in (was, text))
-    return was.startswith(_DUE) and bool(old) and old == new
+    end = end_of(old)
+    return str(old["text"]["text"]).startswith(_DUE) and bool(end) and end == end_of(new)
 
 
 def saying(row: Block, outcome: str) -> Block:
@@ -291,7 +288,8 @@ def saying(row: Block, outcome: str) -> Block:
     clause = fact.partition("; ")[0]
     short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
     below = _below(first, [fact, clause, short] if fact else [], who, outcome)
-    return {**row, "text": {**row["text"], "text": "\n".join([first, *below])}}
+    said = {**row["text"], "text": "\n".join([first, *below])}
+    return dated({**row, "text": said}, end_of(row))
 
 
 def _title_lines(first: str) -> int:
