@@ -1,6 +1,7 @@
 """Each channel sets up its own digest and notices: when, about which hosts, and whether at all."""
 
-from datetime import UTC, datetime, time
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
 
 from bot.app.composition import make_notices
 from bot.config import Settings
@@ -110,6 +111,13 @@ async def test_the_environments_digest_is_turned_off_in_its_channel(digest_world
     async with world.running_bot() as other:  # also after a restart
         await other.digests.tick()
         assert digests(world, CERTS) == []
+        await world.ask("/ssl digest resume", "is on again")
+        await world.ask("/ssl digest pause 1d", "is paused")
+    world.settings = replace(world.settings, digest_time=time(11), notice_mention="U0BEN")
+    async with world.running_bot() as other:  # a pause keeps no old settings
+        first = other.records.subscriptions.digest_of(CERTS)
+        assert first is not None
+        assert (first.at, first.paused_until) == (time(11), world.clock() + timedelta(days=1))
 
 
 async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world: World) -> None:

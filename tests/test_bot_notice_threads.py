@@ -334,6 +334,12 @@ async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: Wo
         "person": "“Ben” is neither a user group nor an ID. Use @oncall, or the ID from a "
         "profile, for example U0123ABC."
     }
+    await world.ask("/ssl notices here mention U0BEN", "New breakages mention <@U0BEN>")
+    assert await world.submit(form, whom="nobody", person="") == {}
+    assert "U0BEN" not in words(await world.modal("Nobody is mentioned."))
+    await world.ask("/ssl audit", "mention nobody")
+    await world.press("Mention a group", on=first)
+    form = await world.modal("Mention a group", "Nobody")
     assert await world.submit(form, whom="@oncall", person="") == {}
     await world.modal("New breakages mention <!subteam^S0ONCALL>")
     await world.card("Ann chose whom new breakages mention", by=BEN)

@@ -301,11 +301,11 @@ async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> 
     if here is None or here.off:
         return replace(cards.nothing_here(NOTICES), changed=())
     found = await _whom(call, whom.name or person.name or "")
-    await call.records.subscriptions.put(msgspec.structs.replace(here, mention=found))
-    if not found:
-        return replace(cards.notices_set(here, await call.who()), changed=())
-    card = cards.mentions(found, await call.who())
-    return replace(card, changed=((call.channel, f"mention {found}"),))
+    set_up = msgspec.structs.replace(here, mention=found, set_by=call.asker)
+    await call.records.subscriptions.put(set_up)
+    who = await call.who()
+    card = cards.mentions(found, who) if found else cards.notices_set(set_up, who)
+    return replace(card, changed=((call.channel, f"mention {found or 'nobody'}"),))
 
 
 @dataclass(frozen=True, slots=True)

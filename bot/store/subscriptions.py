@@ -42,8 +42,16 @@ class Subscriptions:
         """Read the subscriptions again: another process may have changed them."""
         rows = (await connection.execute(_ALL)).all()
         stored = [msgspec.json.decode(row.subscription, type=Subscription) for row in rows]
-        stored = [msgspec.structs.replace(each, weekly=self.weekly) for each in stored]
+        stored = [self._as_set_up(each) for each in stored]
         self._known = self._environment | {(each.kind, each.channel): each for each in stored}
+
+    def _as_set_up(self, stored: Subscription) -> Subscription:
+        """A stored subscription; if nobody set it up, it only pauses or ends the environment's."""
+        first = self._environment.get((stored.kind, stored.channel))
+        if first is None or stored.set_by:
+            return msgspec.structs.replace(stored, weekly=self.weekly)
+        since, until, off = stored.since, stored.paused_until, stored.off
+        return msgspec.structs.replace(first, since=since, paused_until=until, off=off)
 
     def digests(self) -> list[Subscription]:
         """The digests that are not turned off; the environment's comes first."""
