@@ -316,6 +316,18 @@ def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | Non
     return mute if mute.holds(row, state.rank, state.word, now) else None
 
 
+def ended_mute(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | None:
+    """A mute that is over for good: by its time, or since the monitor is fixed or renewed.
+
+    One of a monitor that is merely worse for now applies again once it is as it was.
+    """
+    mute, end = rules.marks.mutes.get(row.id), row.not_after
+    if mute is None or mute_of(row, now, rules):
+        return None
+    renewed = end is not None and (end, row.issuer) != (mute.not_after, mute.issuer)
+    return mute if now >= mute.until or renewed or is_fine(row, now, rules) else None
+
+
 def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | None:
     """The claim on a monitor, if any; once the monitor is fine, it doesn't count."""
     claim = rules.marks.claims.get(row.id)

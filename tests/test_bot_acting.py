@@ -110,6 +110,25 @@ async def test_a_mute_ends_with_its_time_or_when_the_certificate_changes_or_gets
     await world.ask("/ssl list muted", "No monitors match")
 
 
+async def test_a_mute_that_has_ended_does_not_hide_the_next_outage(digest_world: World) -> None:
+    world = digest_world
+    down = {"ssl_valid": False, "ssl_message": "refused", "ssl_issuer": ""}
+    down |= {"ssl_expire_date_start": None, "ssl_expire_date_end": None}
+    number = world.api.add(HOST)
+    world.api.rows[number] |= down
+    worse = world.api.add("due.demo.test", days=12)
+    await world.ask(f"/ssl mute {HOST}", "Muted by Ann until it changes")
+    await world.ask(f"/ssl mute {worse}", "Muted by Ann until it changes")
+    due = dict(world.api.rows[worse])
+    world.api.renew(number, 80, ssl_issuer="Test CA", ssl_expire_date_start="2026-11-01 00:00")
+    world.api.rows[worse] |= down
+    await refresh(world)
+    world.api.rows[number] |= down
+    world.api.rows[worse] |= due  # it was merely worse for a moment
+    await refresh(world)
+    await world.ask("/ssl list muted", "1 monitor", "due.demo.test")
+
+
 async def test_a_mute_ends_when_something_else_is_wrong_with_the_same_certificate(
     world: World,
 ) -> None:

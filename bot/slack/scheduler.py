@@ -134,7 +134,7 @@ class Scheduler:
             if timedelta() < self._look_again - now <= LONG_LIST:
                 return
             before = await self._boards.shown()
-            if not (records.rules.marks.claims or before):
+            if not (records.rules.marks.claims or records.rules.marks.mutes or before):
                 return
             listed = await self._api.list()
             if len(listed) > MANY:

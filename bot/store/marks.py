@@ -64,6 +64,13 @@ class MarkStore:
                     change = self._database.put(mutes, row)
                 await connection.execute(change)
 
+    async def end_mutes(self, over: Mapping[int, Mute]) -> None:
+        """Delete these mutes, unless their monitors were muted anew."""
+        async with self._database.quick_write() as connection:
+            for number, mute in sorted(over.items()):
+                same = mutes.c.mute == msgspec.json.encode(mute).decode()
+                await connection.execute(delete(mutes).where(mutes.c.monitor_id == number, same))
+
     async def note(self, hosts: Sequence[str], text: str, *, by: str, now: datetime) -> list[str]:
         """Set the note of all these hosts; an empty text removes it. All or none are changed.
 

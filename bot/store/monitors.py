@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable
-from bot.severity import NET_DAYS, Thresholds, is_fine
+from bot.severity import NET_DAYS, Thresholds, ended_mute, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
 from bot.store.forget import forget_old
@@ -91,15 +91,18 @@ class Records:
     async def end_claims(
         self, rows: Iterable[MonitorSummary], now: datetime, *, asked: datetime
     ) -> None:
-        """End the claims on monitors that are fine, so that nobody has them if they break again.
+        """End the claims on monitors that are fine, and mutes, so that none applies to new trouble.
 
-        Claims that were made after the API was `asked` for the rows stay.
+        Those that were made after the API was `asked` for the rows stay.
         """
-        claims = self.rules.marks.claims
+        claims, mutes, rows = self.rules.marks.claims, self.rules.marks.mutes, list(rows)
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
-        if fixed:
-            with best_effort("end the claims on fixed monitors"):
+        muted = [row for row in rows if row.id in mutes and mutes[row.id].at <= asked]
+        over = {row.id: mute for row in muted if (mute := ended_mute(row, now, self.rules))}
+        if fixed or over:
+            with best_effort("end claims and mutes"):
                 await self.marks.release(fixed, before=asked)
+                await self.marks.end_mutes(over)
             await self.reread()
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
