@@ -280,7 +280,9 @@ class Watches:
         row = await self._row(watch)
         if row is None:
             raise NotFound(404, "monitor not found")
-        return row, Sighting.of(found, row), asked
+        sighting = Sighting.of(found, row)
+        await self._records.see(watch.monitor_id, sighting, asked)
+        return row, sighting, asked
 
     async def _row(self, watch: Watch) -> MonitorSummary | None:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
@@ -317,7 +319,6 @@ class Watches:
         While a certificate is awaited, no other one is the fix.
         """
         now, rules = self._clock(), self._records.rules
-        await self._records.see(watch.monitor_id, sighting, now)
         seen = Comparison(row, sighting, before)
         watch = replace(watch, scans=watch.scans + 1, first=watch.first or sighting)
         card = recheck_cards.found(row, now, rules, seen.change)

@@ -1,6 +1,7 @@
 """The Home tab."""
 
 import asyncio
+import copy
 
 import pytest
 
@@ -64,6 +65,26 @@ async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(wo
     await world.home("21 to 23 of 23", "no change · Ann")
     await world.press("Rescan", on=second, row="h21.demo.test")
     await world.until(lambda: words(second).count("no change · Ann") == 2)
+
+
+async def test_the_late_end_of_a_press_leaves_what_the_next_one_has_shown(world: World) -> None:
+    for name in "ab":
+        world.api.add(f"{name}.demo.test", days=5.5)
+    home = await world.open_home("`b.demo.test`")
+    first, late = (world.api.hold("monitor/list") for _ in range(2))
+    late.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    await world.press("Rescan", on=home, row="a.demo.test")
+    await first.reached.wait()
+    first.release()
+    await late.reached.wait()
+    await world.home("no change · Ann")
+    world.later(seconds=1)
+    world.api.renew(102, days=80)
+    await world.press("Rescan", on=home, row="b.demo.test")
+    await world.home("~`b.demo.test`~", "*✅ OK*\n1")
+    late.release()
+    await world.settled()
+    assert "~`b.demo.test`~" in words(home)
 
 
 @pytest.mark.parametrize("press", ["Rescan", "Scan & watch"])

@@ -235,6 +235,9 @@ async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
     held.release()
     await world.settled()
     assert "~`a.demo.test`~" in row_of(shown, number)
+    seen = await world.bot.records.seen(number)
+    assert seen
+    assert seen.valid is (newer == "typed")
     assert "✅ *OK*" in words(next(m for m in world.seen(by=BEN) if m.thread_ts == shown.ts))
 
 

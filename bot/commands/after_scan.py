@@ -49,9 +49,11 @@ async def last_seen(
     return seen or Sighting.of(known), known.target
 
 
-async def changed(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
+async def changed(
+    call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary, asked: datetime
+) -> str:
     """Store the result of a scan, and return what changed, as a sentence of mrkdwn."""
-    await keep(call, found, row)
+    await keep(call, found, row, asked)
     return marks.sentence(before, Sighting.of(found, row)) if before else ""
 
 
@@ -68,9 +70,11 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
     return "fine" if fine and row.expected_at is None else "no change"
 
 
-async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
-    """Keep what is known of a monitor, to compare the next scan with."""
-    await call.records.see(found.id, Sighting.of(found, row), call.now())
+async def keep(
+    call: Call, found: Monitor, row: MonitorSummary, asked: datetime | None = None
+) -> None:
+    """Keep what is known of a monitor, to compare the next scan with; `asked` is as in `show`."""
+    await call.records.see(found.id, Sighting.of(found, row), asked or call.now())
 
 
 async def show(

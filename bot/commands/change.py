@@ -66,7 +66,7 @@ async def scan(call: Call, which: One) -> Message:
     except BotError as fault:
         unread = replies.scan_unread(fault, found.target, monitor_id)
         return replace(unread, row_says=outcome_line("result unknown", who, call.now()))
-    said = await after_scan.changed(call, before, found, row)
+    said = await after_scan.changed(call, before, found, row, asked)
     came = after_scan.outcome(call, before, found, row)
     fixers = {row.id: who} if came in {"fixed", "renewed"} else {}
     await after_scan.show(call, [row], fixers, asked=asked)

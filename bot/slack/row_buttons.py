@@ -79,6 +79,10 @@ class RowLists:
             kept = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
         return self._keep(list_id, kept)
 
+    def is_home(self, user: str, rows: RowList) -> bool:
+        """Whether no later press has brought a newer Home."""
+        return self._lists.get(f"home {user}", rows) is rows
+
     def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
         """Remove a list from those kept, and return it; None if its rows have changed."""
         kept = self._lists.pop(list_id, None)
@@ -345,24 +349,26 @@ class HomeRow(RowButton):
 
     async def _count(self, rows: RowList, home: Home) -> None:
         """Update the counts and the other rows; a fixed row stays, struck through."""
-        counts, found, rules = await home.changes()
+        asked, (counts, found, rules) = self._boards.now(), await home.changes()
         async with rows.lock:
             if counts and rows.row(counts):
-                rows.replace(counts)
                 now = self._boards.now()
-                refresh_rows(rows, found, now, rules, complete=True, asked=now)
+                rows.renew(counts, None, asked, now)
+                refresh_rows(rows, found, now, rules, complete=True, asked=asked)
 
     async def _rearrange(self, rows: RowList, home: Home, pressed: Block) -> None:
         """Move the rows to their parts, such as “Taken by you”, with their results and buttons."""
-        blocks = await home.page(self._request.asker.user, self._view.page)
+        user, asked = self._request.asker.user, self._boards.now()
+        blocks = await home.page(user, self._view.page)
         new = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
         if new.row(pressed) is None:
             return  # it is on another page now, or the API didn't answer
         async with rows.lock:
             for old in rows.blocks:
                 if str(old.get("block_id", "")).startswith("row:") and (row := new.row(old)):
-                    shown = old if rows.is_busy(old) else carried(old, row, self._boards.now())
-                    new.replace(shown, rows.more(old))
+                    now = self._boards.now()
+                    stays = rows.is_busy(old) or rows.is_newer(old, asked, now)
+                    new.replace(old if stays else carried(old, row, now), rows.more(old))
             rows.blocks = new.blocks
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
@@ -378,7 +384,7 @@ class HomeRow(RowButton):
     async def _show(self, rows: RowList, *, hurry: bool) -> bool:  # noqa: ARG002 - as above
         user, page, home = self._request.asker.user, self._view.page, self._boards.home
         stays = home is None or await home.looked_at(user, page) == page
-        if stays:
+        if stays := stays and self._boards.lists.is_home(user, rows):
             await self._web.publish_home(user, rows.blocks, page)
         return stays
 

@@ -90,12 +90,12 @@ class Database:
         """An INSERT that supports `on_conflict_do_nothing` in this engine's dialect."""
         return import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
 
-    def put(self, table: Table, row: Mapping[str, Any]) -> Any:
-        """An INSERT that replaces the row with the same primary key, if there is one."""
+    def put(self, table: Table, row: Mapping[str, Any], where: Any = None) -> Any:
+        """An INSERT that replaces the row with the same primary key, if there is one like that."""
         keys = [column.name for column in table.primary_key]
         values = {name: value for name, value in row.items() if name not in keys}
         statement = self.insert(table).values(row)
-        return statement.on_conflict_do_update(index_elements=keys, set_=values)
+        return statement.on_conflict_do_update(index_elements=keys, set_=values, where=where)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for reading: one snapshot, which never waits for a writer."""

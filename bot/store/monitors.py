@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
+#: No answer of the API that is used comes later than this.
+LONGEST_ANSWER = timedelta(minutes=10)
 _RULES = select(thresholds.c.pattern, thresholds.c.rule)
 
 
@@ -122,13 +124,17 @@ class Records:
             stored = await connection.scalar(query)
         return msgspec.json.decode(stored, type=Sighting) if stored else None
 
-    async def see(self, monitor_id: int, sighting: Sighting, now: datetime) -> None:
-        """Store the newest sighting of a monitor."""
-        seen = msgspec.json.encode(sighting).decode()
-        row = {"monitor_id": monitor_id, "seen_at": now, "seen": seen}
+    async def see(self, monitor_id: int, sighting: Sighting, at: datetime) -> None:
+        """Store what the API said of a monitor, asked `at` then, unless it has said more since.
+
+        A stored time that is much later is ignored: a clock was set back since.
+        """
+        seen, late = msgspec.json.encode(sighting).decode(), at + timedelta(seconds=1)
+        row = {"monitor_id": monitor_id, "seen_at": at, "seen": seen}
+        older = ~sightings.c.seen_at.between(late, at + LONGEST_ANSWER)
         with best_effort(f"record what was seen of monitor {monitor_id}"):
             async with self._database.quick_write() as connection:
-                await connection.execute(self._database.put(sightings, row))
+                await connection.execute(self._database.put(sightings, row, older))
 
     async def forget(self, *monitor_ids: int) -> None:
         """Delete what is stored about deleted monitors."""
