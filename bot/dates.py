@@ -257,7 +257,8 @@ class Subscription(msgspec.Struct, frozen=True):
     `at`, `zone` and `days` are for digests. Nothing due before `since` is sent, which is when it
     was set up or resumed; it is None for the environment's digest. `everything` includes changes
     that need no action, such as renewals. `mention` is a user or group ID. If digests are `weekly`
-    while all is clear, `Subscriptions` says so: the environment sets it for all channels.
+    while all is clear, or notices `idle`, since the bot looks for no changes, `Subscriptions` says
+    so: the environment sets that for all channels.
     """
 
     kind: str
@@ -273,10 +274,13 @@ class Subscription(msgspec.Struct, frozen=True):
     off: bool = False
     set_by: str = ""
     weekly: bool = False
+    idle: bool = False
 
     def runs(self, now: datetime) -> bool:
-        """Whether it is neither off nor paused."""
-        return not self.off and (self.paused_until is None or now >= self.paused_until)
+        """Whether it is neither off nor paused, nor idle."""
+        return not (self.off or self.idle) and (
+            self.paused_until is None or now >= self.paused_until
+        )
 
     def takes(self, target: Target) -> bool:
         """Whether it is about this host and port."""

@@ -187,7 +187,8 @@ async def test_weekly_only_all_clear_waits_for_the_first_day(make_world: MakeWor
 
 
 async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: MakeWorld) -> None:
-    async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
+    settings = {"DIGEST_ALL_CLEAR": "weekly", "NOTICE_INTERVAL": "0"}
+    async with make_world(DIGEST_CHANNEL=CERTS, **settings) as world:
         world.api.add("fine.demo.test")
         world.later(days=2, minutes=91)
         for _ in range(2):
@@ -198,7 +199,12 @@ async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: Make
         await world.card("set up a digest in this channel every day at 08:00 UTC" + first, by=BEN)
         await world.bot.records.reread()
         whole = "08:00 UTC, daily, or weekly while all is clear"
-        await world.ask("/ssl notices", f"at {whole}")
+        idle = "*Notices* · none: `NOTICE_INTERVAL` is 0"
+        await world.ask("/ssl notices", f"at {whole}", idle)
+        for line in ("here", "here mention U0BEN", "off", "resume"):
+            await world.ask(f"/ssl notices {line}", "off." if line == "off" else "Saved, but no")
+            await world.bot.records.reread()
+        await world.ask("/ssl notices", idle)
         await world.open_home("daily at 08:00 UTC, or weekly while all is clear in")
         await world.ask("/ssl digest off C0OTHER", f"`{CERTS}` · {whole}")
         await world.ask("/ssl digest pause 1d", "is paused until")

@@ -49,4 +49,6 @@ def digest_maker(
 def make_records(settings: Settings, database: Database) -> Records:
     """The bot's records, with the subscriptions and settings of the environment."""
     days, base = settings.digest_expire_days, settings.calendar_base
-    return Records(database, days, settings.subscriptions, base, weekly=settings.weekly)
+    weekly, notified = settings.weekly, bool(settings.notice_interval)
+    first = settings.subscriptions
+    return Records(database, days, first, base, weekly=weekly, notified=notified)

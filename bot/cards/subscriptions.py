@@ -25,6 +25,8 @@ from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
 _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces it."
+#: What is said of notices while the bot looks for no changes.
+_IDLE = "⚠️ Saved, but no notices are posted: the bot's operator has set `NOTICE_INTERVAL` to 0."
 #: The most options of a select menu (docs.slack.dev, select menu element).
 MAX_OPTIONS = 100
 #: What a subscription is called, by kind.
@@ -64,8 +66,10 @@ def mention_form(_filled: Mapping[str, str], learnt: Collection[str]) -> Form:
     return Form("notices_mention", "Mention a group", "Save", tuple(fields))
 
 
-def mentions(whom: str, who: str) -> Message:
+def mentions(each: Subscription, whom: str, who: str) -> Message:
     """From now on, notices mention somebody when a host breaks."""
+    if each.idle:
+        return _said(_IDLE)
     line = f"{safe(who, 80)} chose whom new breakages mention in this channel."
     return _said(f"✅ New breakages mention {mention(whom)} in this channel.", announce=line)
 
@@ -100,6 +104,8 @@ def digest_set(each: Subscription, following: datetime | None, who: str) -> Mess
 
 def notices_set(each: Subscription, who: str) -> Message:
     """A channel gets notices from now on."""
+    if each.idle:
+        return _said(_IDLE)
     kinds = "what breaks, must be renewed now, is fixed, or has a new issuer"
     if each.everything:
         kinds += ", and what is renewed, added or removed, or has other names"
@@ -162,6 +168,8 @@ def _are(kind: str) -> str:
 
 def resumed(each: Subscription, following: datetime | None, who: str) -> Message:
     """The digest or the notices were resumed."""
+    if each.idle:
+        return _said(_IDLE)
     kind, line = each.kind, f"{safe(who, 80)} resumed {_NAMES[each.kind]} of this channel."
     said = f"✅ {_NAMES[kind].capitalize()} of this channel {_are(kind)} on again."
     return _said(f"{said} {_next(each, following)}".rstrip(), announce=line)
@@ -216,6 +224,8 @@ def overview(notices: Subscription | None, digest: Subscription | None, now: dat
 def _stands(each: Subscription | None, now: datetime) -> str:
     if each is None or each.off:
         return "none in this channel"
+    if each.idle:
+        return "none: `NOTICE_INTERVAL` is 0"
     when = f"at {each.when}" if each.kind == DIGEST else "on"
     whom = f", mentioning {mention(each.mention)}" if each.mention else ""
     if each.paused_until and not each.runs(now):

@@ -262,7 +262,7 @@ async def notices_here(
     old = _here(call, NOTICES)
     if asks := await _question(call, about, "notices_here", []):
         return asks
-    was = old or Subscription(NOTICES, call.channel)
+    was = old or Subscription(NOTICES, call.channel, idle=not call.records.subscriptions.notified)
     whom = was.mention if about.mention is None else await _whom(call, about.mention)
     set_up = msgspec.structs.replace(
         was, which=about.which, everything=about.everything, since=call.now(), paused_until=None,
@@ -304,7 +304,7 @@ async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> 
     set_up = msgspec.structs.replace(here, mention=found, set_by=call.asker)
     await call.records.subscriptions.put(set_up)
     who = await call.who()
-    card = cards.mentions(found, who) if found else cards.notices_set(set_up, who)
+    card = cards.mentions(here, found, who) if found else cards.notices_set(set_up, who)
     return replace(card, changed=((call.channel, f"mention {found or 'nobody'}"),))
 
 

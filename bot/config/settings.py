@@ -303,7 +303,8 @@ class Settings:
             at, weekly = self.digest_time, self.weekly
             found.append(Subscription(DIGEST, channel, at=at, zone=zone, weekly=weekly))
         if channel := self.notice_channel or self.digest_channel:
-            found.append(Subscription(NOTICES, channel, zone=zone, mention=self.notice_mention))
+            whom, idle = self.notice_mention, not self.notice_interval
+            found.append(Subscription(NOTICES, channel, zone=zone, mention=whom, idle=idle))
         return found
 
 

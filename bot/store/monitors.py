@@ -59,12 +59,15 @@ class Records:
         calendar_base: str | None = None,
         *,
         weekly: bool = False,
+        notified: bool = True,
     ) -> None:
         self._database = database
         self._net_days = net_days
         self.marks = MarkStore(database)
         self.placeholders = Placeholders(database)
-        self.subscriptions = Subscriptions(database, environment, calendar_base, weekly=weekly)
+        self.subscriptions = Subscriptions(
+            database, environment, calendar_base, weekly=weekly, notified=notified
+        )
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
 

@@ -29,12 +29,15 @@ class Subscriptions:
         calendar_base: str | None = None,
         *,
         weekly: bool = False,
+        notified: bool = True,
     ) -> None:
         self._database = database
         self.calendar_base = calendar_base
         """What the calendar's address begins with; None if it is not served."""
         self.weekly = weekly
         """Whether digests are weekly while all is clear."""
+        self.notified = notified
+        """Whether the bot looks for changes, so that there can be notices."""
         self._environment = {(each.kind, each.channel): each for each in environment}
         self._known = dict(self._environment)
 
@@ -49,7 +52,8 @@ class Subscriptions:
         """A stored subscription; if nobody set it up, it only pauses or ends the environment's."""
         first = self._environment.get((stored.kind, stored.channel))
         if first is None or stored.set_by:
-            return msgspec.structs.replace(stored, weekly=self.weekly)
+            idle = stored.kind == NOTICES and not self.notified
+            return msgspec.structs.replace(stored, weekly=self.weekly, idle=idle)
         since, until, off = stored.since, stored.paused_until, stored.off
         return msgspec.structs.replace(first, since=since, paused_until=until, off=off)
 
@@ -59,7 +63,8 @@ class Subscriptions:
 
     def notices(self) -> list[Subscription]:
         """The notices that are not turned off; the environment's come first."""
-        return [each for each in self._known.values() if each.kind == NOTICES and not each.off]
+        every = [each for each in self._known.values() if each.kind == NOTICES and not each.idle]
+        return [each for each in every if not each.off]
 
     def zone_of(self, channel: str) -> ZoneInfo:
         """The time zone of a channel's digest, or else the environment's."""
