@@ -213,6 +213,25 @@ async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: W
     assert 501 in world.api.rows
 
 
+async def test_a_reply_that_is_edited_late_does_not_replace_a_newer_state(world: World) -> None:
+    number, boards = world.api.add("a.demo.test", valid=False), world.bot.scheduler._boards
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.until(lambda: "no change · Ben" in row_of(shown, number))
+    await world.settled()
+    world.api.renew(number, days=80)
+    found = {row.id: row for row in await world.bot.api.list()}
+    edits = await boards.refresh(found, world.bot.records.rules, complete=False)
+    assert len(edits) == 2  # the digest, and the reply
+    world.api.rows[number]["ssl_valid"] = False
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.settled()
+    await boards.draw_all(edits)
+    assert "NOT TRUSTED" in row_of(shown, number)
+    reply = next(m for m in world.seen(by=BEN) if m.thread_ts == shown.ts)
+    assert "NOT TRUSTED" in words(reply)
+
+
 @pytest.mark.parametrize("newer", ["typed", "look"])
 async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
     newer: str, world: World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -46,6 +46,7 @@ class RowList:
     stories: dict[str, str] = field(default_factory=dict)
     seen: dict[str, datetime] = field(default_factory=dict)
     late: dict[str, Found] = field(default_factory=dict)
+    is_outdated: Callable[[], bool] = lambda: False
     size: int = field(init=False)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     drawing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -125,6 +126,11 @@ class RowList:
         elif self.is_busy(row):
             self.replace(self._idle.get(name_of(row), row))
 
+    def outdates(self, row: Block) -> Callable[[], bool]:
+        """Says later whether a row shows another state by then, or is being scanned."""
+        state = shown_state(row)
+        return lambda: (now := self.row(row)) is not None and shown_state(now) != state
+
     def set_aside(
         self, news: Sequence[Block], found: Mapping[int, MonitorSummary], asked: datetime
     ) -> list[Block]:
@@ -165,8 +171,8 @@ class RowList:
 
 def changed_stories(
     before: Board, rows: RowList, found: Mapping[int, MonitorSummary]
-) -> Iterator[tuple[str, list[MonitorSummary], str]]:
-    """The replies about rows whose state has changed, and what the rows say of fixes.
+) -> Iterator[tuple[str, list[MonitorSummary], Block]]:
+    """The replies about rows whose state has changed, with their monitors, and the rows.
 
     A row that is being scanned gets its reply from the scan.
     """
@@ -175,7 +181,7 @@ def changed_stories(
         if not reply or new is None or _is_busy(new) or shown_state(old) == shown_state(new):
             continue
         if members := members_of(old, found):
-            yield reply, members, fix_of(new)
+            yield reply, members, new
 
 
 def fix_of(row: Block) -> str:

@@ -28,7 +28,7 @@ from bot.errors import (
     SlackRefused,
     SlackUnreachable,
 )
-from bot.slack.row_list import RowList, changed_stories, name_of, refresh_rows, rows_in
+from bot.slack.row_list import RowList, changed_stories, fix_of, name_of, refresh_rows, rows_in
 from bot.slack.web import SlackWeb
 from bot.store.database import soon
 from bot.store.digests import LIST, Board, DigestStore, StoredBoard
@@ -261,15 +261,19 @@ class Boards:
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
-            for reply, members, said in changed_stories(stored.board, rows, found):
-                card = story(members, now, rules, said=said)
+            for reply, members, row in changed_stories(stored.board, rows, found):
+                card = story(members, now, rules, said=fix_of(row))
                 told = RowList(card.text, list(card.blocks), changes=1)
+                told.is_outdated = rows.outdates(row)
                 changed.append((stored.channel, reply, told))
         return changed
 
     async def draw_all(self, changed: Sequence[Drawing]) -> None:
         """Draw the newest state of these messages, one after another; later if Slack says so."""
         for channel, ts, rows in changed:
+            if rows.is_outdated():  # what has replaced it is drawn by itself
+                self._owed.pop((channel, ts), None)
+                continue
             if asyncio.get_running_loop().time() < self._limited_until:
                 self._owed[channel, ts] = rows
                 continue
