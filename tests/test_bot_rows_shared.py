@@ -102,6 +102,19 @@ async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: W
     assert labels(shown) == ["Rescan"]
 
 
+async def test_rescanning_all_keeps_the_rows_of_a_digest_as_they_are(world: World) -> None:
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
+    other = world.api.add("other.demo.test", days=-1, valid=False)
+    shown = await digest(world)
+    for renewed in (numbers[0], other):  # these have one certificate now
+        world.api.renew(renewed, days=80, ssl_fingerprint="cd" * 32)
+    await world.press("Rescan all broken", on=shown)
+    await world.settled()
+    assert "`h1.demo.test` +2\n1 of 3 fixed" in row_of(shown, numbers[0])
+    assert "~`other.demo.test`~\n" in row_of(shown, other)
+    assert "✅ 1 of 2 rows fixed. Now: 2 broken. When posted: 4 broken." in words(shown)
+
+
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
     numbers = world.api.add_many(101, days=20, ssl_fingerprint=ONE)
     shown = await digest(world)

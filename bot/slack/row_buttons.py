@@ -283,8 +283,8 @@ class RowButton:
         now = self._boards.now()
 
         def change(rows: RowList) -> None:
-            for row in shown:
-                if rows.row(row) is not None:
+            for row in shown:  # those of other monitors than in the list are refreshed later
+                if (old := rows.row(row)) and _pressed_ids(old) == _pressed_ids(row):
                     rows.renew(row, None, asked or now, now)
 
         await self._refresh(change)
@@ -401,6 +401,11 @@ def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> Non
     if (row := rows.row(old)) and not rows.is_busy(row):
         old, more = row, rows.more(row) or more
     rows.replace(saying(old, says) if says and "text" in old else old, more)
+
+
+def _pressed_ids(row: Block) -> str:
+    """The monitors that a row's button rescans; empty if it has none."""
+    return str(row.get("accessory", {}).get("value", ""))
 
 
 def _pressed_row(request: Request) -> str:
