@@ -3,14 +3,6 @@ from bot.playground.objects import ANN
 from tests.world import MakeWorld, World, labels, words
 
 
-async def test_help_names_every_command_with_its_usage(world: World) -> None:
-    told = ("*Look up and scan*", "*Change*", "`/ssl help list` explains one command")
-    card = await world.ask("/ssl help", "/ssl status HOST[:PORT]|ID|PATTERN", *told)
-    assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
-    assert card.ephemeral_for == ANN
-    assert world.api.work == []
-
-
 async def test_status_shows_the_card_of_a_monitor_however_it_is_named(world: World) -> None:
     number = world.api.add("api.demo.test", days=12.5)
     await world.say("/ssl status api.demo.test")
@@ -35,7 +27,14 @@ async def test_status_shows_the_card_of_a_monitor_however_it_is_named(world: Wor
         assert "#101" not in words(card), which
 
 
-async def test_status_of_a_pattern_lists_its_matches_worst_first(world: World) -> None:
+async def test_a_pattern_lists_its_matches_worst_first_and_tells_no_match_from_no_monitors(
+    world: World,
+) -> None:
+    await world.ask("/ssl list", "There are no monitors yet")
+    await world.ask("/ssl list expires<30", "No monitors match `expires&lt;30`")
+    card = await world.ask("/ssl status *.demo.test", "No monitors match `*.demo.test`")
+    assert "Add" not in labels(card)
+
     world.api.add("a.demo.test")
     world.api.add("b.demo.test", days=-1, valid=False)
     world.api.add("other.test", days=-1, valid=False)
@@ -96,14 +95,6 @@ async def test_list_asks_with_the_filters(world: World) -> None:
         assert world.api.asked("monitor/list")[-1] == sent, filters
 
 
-async def test_an_empty_list_tells_no_monitors_from_no_match(world: World) -> None:
-    await world.ask("/ssl list", "There are no monitors yet")
-
-    await world.ask("/ssl list expires<30", "No monitors match `expires&lt;30`")
-    card = await world.ask("/ssl status *.demo.test", "No monitors match `*.demo.test`")
-    assert "Add" not in labels(card)
-
-
 async def test_only_a_danger_button_with_slacks_own_dialog_deletes_a_monitor(world: World) -> None:
     number = world.api.add("old.demo.test", port=8443)
     await world.say("/ssl delete old.demo.test")
@@ -133,23 +124,27 @@ async def test_only_a_danger_button_with_slacks_own_dialog_deletes_a_monitor(wor
     assert number in world.api.rows
 
 
-async def test_account_shows_the_quota_and_ping_that_the_api_answers(world: World) -> None:
+async def test_account_shows_the_quota_ping_the_api_and_digest_what_is_due(world: World) -> None:
     world.api.add("a.demo.test")
     await world.ask("/ssl account", "ops@example.com", "1,000", "999")
     card = await world.ask("/ssl ping", "answers in 1 ms", "#7", "2026-11-23 07:30 (UTC)")
     assert "scans" not in words(card)
 
-
-async def test_digest_is_for_its_asker_alone(world: World) -> None:
     world.api.add("api.demo.test", days=12.5)
-    world.api.add("fine.demo.test")
-
     card = await world.ask("/ssl digest", "Certificates now", "1 due", "1 other is not due")
     assert card.ephemeral_for == ANN
     assert labels(card) == ["Rescan", "Share here"]
 
 
-async def test_what_is_not_understood_is_answered_with_what_to_write_instead(world: World) -> None:
+async def test_help_names_every_usage_and_what_is_not_understood_says_what_to_write(
+    world: World,
+) -> None:
+    told = ("*Look up and scan*", "*Change*", "`/ssl help list` explains one command")
+    card = await world.ask("/ssl help", "/ssl status HOST[:PORT]|ID|PATTERN", *told)
+    assert all(f"/ssl {command.usage}" in words(card) for command in router.typed())
+    assert card.ephemeral_for == ANN
+    assert world.api.work == []
+
     for line, complaint, usage in (
         ("/ssl status", "needs a host, an ID or a pattern", "/ssl status example.com"),
         ("/ssl scan", "needs a host or an ID", "/ssl scan example.com"),

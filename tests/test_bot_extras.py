@@ -146,55 +146,7 @@ async def test_the_history_tells_what_changed(own_world: World) -> None:
     await own_world.ask("/ssl ping", "SSLmonitor answers", on_time)
 
 
-async def test_the_hosted_api_lacks_them_and_a_card_says_what_to_do(world: World) -> None:
-    world.api.add("api.demo.test")
-    for line in ("check new.demo.test", "history api.demo.test"):
-        told = (*LACKS, f"`/ssl {line.partition(' ')[0]}`")
-        card = await world.ask(f"/ssl {line}", *told)
-        assert (card.ephemeral_for, labels(card)) == (ANN, [])
-        assert (await world.ask(f"@SSLmonitor {line}", *told, seen_by=BEN)).in_thread
-    await world.settled()
-    assert world.api.work == []
-
-    await world.say("/ssl status api.demo.test")
-    await world.press("Details", on=await world.card("OK"))
-    card = await world.card("*Subject*")
-    assert labels(card)[:2] == ["Rescan", "Details"]
-    assert "Chain" not in words(card)
-
-
-async def test_the_hosted_api_is_asked_for_extras_once_an_hour(world: World) -> None:
-    for _ in range(3):
-        await world.say("/ssl check new.demo.test")
-        await world.settled()
-    assert len(world.api.asked("openapi.json")) == 1
-    world.later(minutes=61)
-    world.api.extras = ["/monitor/history"]
-
-    await world.say("/ssl check new.demo.test")
-    await world.settled()
-
-    assert len(world.api.asked("openapi.json")) == 2
-    assert world.api.work == []
-
-
-async def test_details_do_without_an_answer_about_extras(world: World) -> None:
-    world.api.add("api.demo.test")
-    world.api.answer("openapi.json", 503, times=9)
-    await world.say("/ssl status api.demo.test")
-    await world.press("Details", on=await world.card("OK"))
-
-    assert "History" not in labels(await world.card("*Subject*"))
-
-
-async def test_a_fault_does_not_count_as_lacking_the_extra(world: World) -> None:
-    world.api.answer("openapi.json", 503, times=3)
-    await world.ask("/ssl check new.demo.test", "SSLMONITOR IS NOT ANSWERING")
-
-    await world.ask("/ssl check new.demo.test", *LACKS)
-
-
-async def test_help_and_usage_errors_ask_the_api_nothing(world: World) -> None:
+async def test_the_hosted_api_lacks_them_and_is_asked_for_them_once_an_hour(world: World) -> None:
     card = await world.ask("/ssl help check", "check HOST[:PORT] [PROTOCOL]", "embedded API only")
     assert card.ephemeral_for == ANN
     await world.ask("/ssl check", "NOT UNDERSTOOD", "/ssl check example.com")
@@ -202,3 +154,42 @@ async def test_help_and_usage_errors_ask_the_api_nothing(world: World) -> None:
     await world.ask("/ssl check mail.demo.test gopher", *told)
     await world.settled()
     assert world.api.asked("openapi.json") == []
+
+    world.api.answer("openapi.json", 503, times=3)
+    await world.ask("/ssl check new.demo.test", "SSLMONITOR IS NOT ANSWERING")
+    world.api.heal()
+    before = len(world.api.asked("openapi.json"))
+    world.api.add("api.demo.test")
+    for line in ("check new.demo.test", "check new.demo.test", "history api.demo.test"):
+        told = (*LACKS, f"`/ssl {line.partition(' ')[0]}`")
+        card = await world.ask(f"/ssl {line}", *told)
+        assert (card.ephemeral_for, labels(card)) == (ANN, [])
+        assert (await world.ask(f"@SSLmonitor {line}", *told, seen_by=BEN)).in_thread
+    await world.settled()
+    assert len(world.api.asked("openapi.json")) == before + 1
+    world.later(minutes=61)
+    world.api.extras = ["/monitor/history"]
+    await world.ask("/ssl check new.demo.test", *LACKS)
+    await world.settled()
+    assert len(world.api.asked("openapi.json")) == before + 2
+    assert world.api.work == []
+
+
+async def test_details_do_without_extras_and_without_an_answer_about_them(world: World) -> None:
+    world.api.add("api.demo.test")
+    world.api.answer("openapi.json", 503, times=9)
+    card = await world.ask("/ssl status api.demo.test", "OK")
+    await world.press("Details", on=card)
+    assert "History" not in labels(await world.card("*Subject*"))
+    await world.settled()
+
+    world.api.heal()
+    world.later(minutes=61)
+    card = await world.ask("/ssl status api.demo.test", "OK")
+    asked = len(world.api.asked("openapi.json"))
+    await world.press("Details", on=card)
+    await world.settled()
+    assert len(world.api.asked("openapi.json")) == asked + 1
+    card = await world.card("*Subject*")
+    assert labels(card)[:2] == ["Rescan", "Details"]
+    assert "Chain" not in words(card)

@@ -40,26 +40,26 @@ async def verify(hosts: SampleHosts, target: str) -> str:
     return "ok"
 
 
-async def test_each_host_is_in_its_own_state(hosts: SampleHosts) -> None:
-    valid, due, expired, wrong, self_signed, _ = hosts.targets
+async def test_each_host_is_in_its_own_state_until_its_certificate_is_renewed(
+    hosts: SampleHosts, tmp_path: Path
+) -> None:
+    ports = [split(target)[1] for target in hosts.targets]
+    assert hosts.allow == ",".join(f"127.0.0.1/32:{port}" for port in ports)
+    assert len(set(ports)) == 6
+    assert [split(target)[0] for target in hosts.targets] == list(hosts.table)
+    valid, due, expired, wrong, self_signed, silent = hosts.targets
     assert await verify(hosts, valid) == "ok"
     assert await verify(hosts, due) == "ok"
     assert "expired" in await verify(hosts, expired)
     assert "mismatch" in (await verify(hosts, wrong)).lower()
     assert "self-signed" in await verify(hosts, self_signed)
 
-
-async def test_the_second_host_expires_in_twelve_days_and_sends_its_issuer(
-    hosts: SampleHosts, tmp_path: Path
-) -> None:
-    pem = (tmp_path / f"{split(hosts.targets[1])[0]}.pem").read_bytes()
+    pem = (tmp_path / f"{split(due)[0]}.pem").read_bytes()
     leaf, issuer = x509.load_pem_x509_certificates(pem[pem.index(b"-----BEGIN CERT") :])
     assert (leaf.not_valid_after_utc - datetime.now(UTC)).days == 12
     leaf.verify_directly_issued_by(issuer)
 
-
-async def test_a_host_serves_a_page_with_a_title(hosts: SampleHosts) -> None:
-    name, port = split(hosts.targets[0])
+    name, port = split(valid)
     context = ssl.create_default_context(cafile=str(hosts.ca_file))
     reader, writer = await asyncio.open_connection(
         hosts.table[name], port, ssl=context, server_hostname=name
@@ -71,9 +71,7 @@ async def test_a_host_serves_a_page_with_a_title(hosts: SampleHosts) -> None:
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert b"<title>Demo Shop</title>" in answer
 
-
-async def test_the_silent_host_accepts_connections_and_sends_nothing(hosts: SampleHosts) -> None:
-    name, port = split(hosts.targets[-1])
+    name, port = split(silent)
     reader, writer = await asyncio.open_connection(hosts.table[name], port)
     writer.write(b"hello")
     await writer.drain()
@@ -82,8 +80,9 @@ async def test_the_silent_host_accepts_connections_and_sends_nothing(hosts: Samp
     writer.close()
     await writer.wait_closed()
 
-
-async def test_a_renewed_certificate_is_served_from_then_on(hosts: SampleHosts) -> None:
+    for name in (split(silent)[0], "elsewhere.demo.test"):
+        with pytest.raises(KeyError):
+            hosts.renew(name)
     for target in hosts.targets[:-1]:
         hosts.renew(split(target)[0])
         assert await verify(hosts, target) == "ok"
@@ -108,19 +107,6 @@ async def test_what_is_said_of_a_changed_host_is_true_hours_later(
     # the sweep calls a host down after three failed scans
     said = "refuses every connection. Press Rescan, or wait three minutes"
     assert said in await change_host(hosts, lambda: later, "silence api")
-
-
-async def test_only_hosts_with_a_certificate_can_be_renewed(hosts: SampleHosts) -> None:
-    for name in (split(hosts.targets[-1])[0], "elsewhere.demo.test"):
-        with pytest.raises(KeyError):
-            hosts.renew(name)
-
-
-async def test_scan_allow_covers_exactly_the_ports_of_the_hosts(hosts: SampleHosts) -> None:
-    ports = [split(target)[1] for target in hosts.targets]
-    assert hosts.allow == ",".join(f"127.0.0.1/32:{port}" for port in ports)
-    assert len(set(ports)) == 6
-    assert [split(target)[0] for target in hosts.targets] == list(hosts.table)
 
 
 async def test_closing_ends_connections_that_would_stay_open_forever(tmp_path: Path) -> None:
