@@ -150,8 +150,8 @@ async def test_the_hosted_api_lacks_them_and_is_asked_for_them_once_an_hour(worl
     card = await world.ask("/ssl help check", "check HOST[:PORT] [PROTOCOL]", "embedded API only")
     assert card.ephemeral_for == ANN
     await world.ask("/ssl check", "NOT UNDERSTOOD", "/ssl check example.com")
-    told = ("“gopher” is not a protocol", "tls, smtp, imap")
-    await world.ask("/ssl check mail.demo.test gopher", *told)
+    line = "/ssl check mail.demo.test gopher"
+    await world.ask(line, "“gopher” is not a protocol", "tls, smtp, imap")
     await world.settled()
     assert world.api.asked("openapi.json") == []
 

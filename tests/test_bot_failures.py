@@ -7,7 +7,7 @@ from itertools import product
 
 import pytest
 
-from bot.playground.faults import dropped_connection, http_answer, rate_limit, refusal
+from bot.playground.faults import Faults, dropped_connection, http_answer, rate_limit, refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json
 from bot.slack import calls
 from tests.world import World, labels, words
@@ -94,17 +94,15 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
 
 
-@pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor"])
-async def test_a_limit_of_a_day_is_not_waited_out(door: str, world: World) -> None:
+async def test_a_limit_of_a_day_is_not_waited_out(world: World) -> None:
     world.api.add("api.demo.test")
-    world.slack.faults.add("chat.update", rate_limit(86_400), times=9)
-
-    await world.say(f"{door} scan api.demo.test")
-
-    told = await world.card("RATE-LIMITED", "only you can see this", "api.demo.test", "OK")
-    assert told.ephemeral_for == ANN
-    await asyncio.wait_for(world.settled(), 5)
-    assert "Scanning" not in "".join(map(words, world.seen(by=BEN)))
+    world.slack.faults.add("chat.update", rate_limit(86_400), times=99)
+    for door in ("/ssl", "@SSLmonitor"):
+        said = ("RATE-LIMITED", "only you can see this", "api.demo.test", "OK")
+        told = await world.ask(f"{door} scan api.demo.test", *said)
+        assert told.ephemeral_for == ANN
+        await asyncio.wait_for(world.settled(), 5)
+        assert "Scanning" not in "".join(map(words, world.seen(by=BEN)))
 
 
 async def test_blocks_that_slack_refuses_are_sent_as_text_and_what_it_can_not_edit_again(
@@ -185,13 +183,14 @@ async def test_one_hiccup_or_short_limit_of_slacks_changes_nothing(world: World)
     await world.ask("/ssl ping", "SSLmonitor answers in")
 
 
-@pytest.mark.parametrize("reason", ["is_archived", "not_in_channel", "msg_too_long"])
-async def test_a_result_that_fits_nowhere_reaches_its_asker(reason: str, world: World) -> None:
+async def test_a_result_that_fits_nowhere_reaches_its_asker(world: World) -> None:
     world.api.add("api.demo.test", days=80)
-    for method in ("chat.update", "chat.postMessage"):
-        world.slack.faults.add(method, refusal(reason), times=9)
-
-    await world.ask("/ssl scan 101", "OK", "asked by Ann")
+    for reason in ("is_archived", "not_in_channel", "msg_too_long"):
+        for method in ("chat.update", "chat.postMessage"):
+            world.slack.faults.add(method, refusal(reason), times=9)
+        await world.ask("/ssl scan 101", "OK", "asked by Ann")
+        await world.settled()
+        world.slack.faults = Faults()
 
 
 async def test_every_form_of_retry_after_is_waited_out_and_only_true_counts_as_done(

@@ -57,13 +57,6 @@ async def test_a_host_may_be_formatted_and_stand_alone(world: World) -> None:
         await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
 
-async def test_a_greeting_gets_a_friendly_line(world: World) -> None:
-    for text in ("hi", "thanks!", "hello", "hi there", "danke", "Merci!", "Guten Morgen"):
-        card = await world.ask(text, "`/ssl help`", to=DM)
-        assert "NOT UNDERSTOOD" not in words(card)
-        assert "UNKNOWN" not in words(card)
-
-
 async def test_lists_understand_names_states_and_what_is_combined(world: World) -> None:
     world.api.add("mail.demo.test", days=80)
     world.api.add("old.demo.test", days=-1, valid=False)
@@ -228,7 +221,9 @@ async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
     await world.ask("/ssl check smtp", "“smtp” is not a host name")
 
 
-async def test_a_message_with_a_file_or_broadcast_is_answered(world: World) -> None:
+async def test_a_file_with_a_message_a_broadcast_and_a_greeting_are_answered(
+    world: World,
+) -> None:
     world.api.add("api.demo.test", days=80)
     slack = world.slack
     for count, subtype in enumerate(("file_share", "thread_broadcast"), 1):
@@ -238,3 +233,8 @@ async def test_a_message_with_a_file_or_broadcast_is_answered(world: World) -> N
         await world.playground.delivery.send("events_api", payload)
         await world.settled()
         assert ["OK" in words(m) for m in world.seen(to=DM)] == [True] * count
+
+    for text in ("hi", "thanks!", "hello", "hi there", "danke", "Merci!", "Guten Morgen"):
+        card = await world.ask(text, "`/ssl help`", to=DM)
+        assert "NOT UNDERSTOOD" not in words(card)
+        assert "UNKNOWN" not in words(card)
