@@ -29,7 +29,9 @@ def command(world: World, text: str, user: str = ANN, channel: str = CERTS) -> J
 # People of another workspace
 
 
-async def test_an_outsider_is_refused_at_every_door(world: World) -> None:
+async def test_an_outsider_is_refused_at_every_door_and_their_home_stays_empty(
+    world: World,
+) -> None:
     payload = command(world, "list", OLGA, PARTNERS) | {"team_id": "T0OTHER"}
     await world.playground.delivery.send("slash_commands", payload)
     card = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
@@ -44,16 +46,16 @@ async def test_an_outsider_is_refused_at_every_door(world: World) -> None:
     await world.settled()
     assert world.api.work == []
 
-
-async def test_an_outsiders_press_is_refused_and_their_home_stays_empty(world: World) -> None:
     world.api.add("api.demo.test")
     card = await world.ask("/ssl scan api.demo.test", "OK", "asked by Ann", to=PARTNERS)
     await world.settled()
     before = words(card)
     world.api.calls.clear()
+    seen = world.seen(by=OLGA, to=PARTNERS)
     await world.press("Rescan", on=card, by=OLGA)
-    told = await world.card("MEMBERS ONLY", by=OLGA, to=PARTNERS)
     await world.settled()
+    (told,) = world.seen(by=OLGA, to=PARTNERS)[len(seen) :]
+    assert "MEMBERS ONLY" in words(told)
     assert (told.ephemeral_for, words(card), world.api.work) == (OLGA, before, [])
 
     await world.playground.open_home(OLGA)
