@@ -94,7 +94,7 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
 
 
-async def test_a_limit_of_a_day_is_not_waited_out(world: World) -> None:
+async def test_a_limit_of_a_day_is_not_waited_out(world: World, no_waiting: list[float]) -> None:
     world.api.add("api.demo.test")
     world.slack.faults.add("chat.update", rate_limit(86_400), times=99)
     for door in ("/ssl", "@SSLmonitor"):
@@ -102,6 +102,7 @@ async def test_a_limit_of_a_day_is_not_waited_out(world: World) -> None:
         told = await world.ask(f"{door} scan api.demo.test", *said)
         assert told.ephemeral_for == ANN
         await asyncio.wait_for(world.settled(), 5)
+        assert no_waiting == []
         assert "Scanning" not in "".join(map(words, world.seen(by=BEN)))
 
 
