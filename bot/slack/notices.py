@@ -371,10 +371,7 @@ class Notices:
     async def _post_all(self) -> None:
         """Post the stored notices; a channel that accepts none is skipped for now."""
         for _ in range(2):  # follow-ups need the ts of their thread first
-            unposted = await self._store.unposted(self._clock(), LEASE)
-            if not unposted:
-                return
-            for notice in unposted:
+            for notice in await self._store.unposted(self._clock(), LEASE):
                 channel, now = notice.channel, self._clock()
                 takes = channel in self._channels(now) and channel not in self._refused
                 if takes and self._limited.get(channel, now) <= now:
