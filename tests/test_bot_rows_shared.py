@@ -115,6 +115,20 @@ async def test_rescanning_all_keeps_the_rows_of_a_digest_as_they_are(world: Worl
     assert "✅ 1 of 2 rows fixed. Now: 2 broken. When posted: 4 broken." in words(shown)
 
 
+async def test_a_row_whose_monitors_differ_is_counted_by_kind(world: World) -> None:
+    numbers = world.api.add_many(4, days=20, ssl_fingerprint=ONE)
+    shown = await digest(world)
+    world.api.rows[numbers[1]] |= {"ssl_valid": False, "ssl_host_match": False}
+    await refresh(world)
+    assert "`h1.demo.test` and 3 more\n1 broken, 3 due" in row_of(shown, numbers[0])
+    assert "Now: 1 broken, 3 due. When posted: 4 due." in words(shown)
+    world.api.renew(numbers[0], days=80, ssl_fingerprint="cd" * 32)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.settled()
+    assert "1 of 4 fixed, 1 broken, 2 due" in row_of(shown, numbers[0])
+    assert "Now: 1 broken, 2 due. When posted: 4 due." in words(shown)
+
+
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
     numbers = world.api.add_many(101, days=20, ssl_fingerprint=ONE)
     shown = await digest(world)

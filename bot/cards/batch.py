@@ -11,7 +11,7 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Block, Message, bare, code, context, counted, date, safe, section
 from bot.cards import lists, replies
 from bot.cards.changes import ALL_BROKEN, HIDDEN, KNOWN, NOTICE, WORSE
-from bot.cards.marks import LEAST_NAME, fixed_line
+from bot.cards.marks import KINDS, LEAST_NAME, fixed_line
 from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
@@ -45,9 +45,8 @@ from bot.target import Target
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
-#: How many monitors have no row.
+#: How many monitors have no row; and how a first line of several monitors ends.
 _IN_THREAD = re.compile(r"([\d,]+) more monitors? in the thread\.")
-#: How a first line of several monitors ends.
 _GROUP = re.compile(r"`~?(?: #\d+)? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
 _COUNTED = {
@@ -367,7 +366,9 @@ def _now(rows: Sequence[str], posted: str, blocks: str) -> str:
     now, were, counted_then = Counter[str](), Counter[str](), _POSTED.findall(posted)
     for row in rows:
         if row[:1] in _COUNTED and not _is_gone(row):
-            now[_COUNTED[row[:1]]] += _number(row) - _fixed_of(row)
+            differ = _POSTED.findall(found[0] if (found := PART.search(row)) else "")
+            some = {kind: int(number) for number, kind in differ}
+            now.update(some or {_COUNTED[row[:1]]: _number(row) - _fixed_of(row)})
     numbers = [int(number.replace(",", "")) for number, _ in counted_then]
     room = sum(numbers) - sum(int(each.replace(",", "")) for each in _IN_THREAD.findall(blocks))
     for number, (_, kind) in zip(numbers, counted_then, strict=True):
@@ -375,8 +376,7 @@ def _now(rows: Sequence[str], posted: str, blocks: str) -> str:
         room -= number
     if now == were:
         return ""
-    kinds = dict.fromkeys(_COUNTED.values())
-    counts = ", ".join(f"{now[kind]:,} {kind}" for kind in kinds if now[kind])
+    counts = ", ".join(f"{now[kind]:,} {kind}" for kind in KINDS if now[kind])
     return f"{'Rows below' if room < 0 else 'Now'}: {counts or 'none of these'}. "
 
 
@@ -389,7 +389,7 @@ def _number(row: str) -> int:
 def _fixed_of(row: str) -> int:
     """How many of a row's monitors are fixed, if only some are."""
     part = PART.search(row)
-    return int(part[1]) if part else 0
+    return int(part[1] or 0) if part else 0
 
 
 def _end(kind: str, blocks: Sequence[Block]) -> str:

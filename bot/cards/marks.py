@@ -4,7 +4,8 @@ An engineer who has replaced a certificate asks one thing of a rescan: is it the
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -156,6 +157,18 @@ def outcome_line(text: str, who: str, now: datetime) -> str:
     """The result of a press, in one line of a phone: `↻ no change · Ben, 14:05`."""
     name = safe(who, max(LEAST_NAME, RESULT - len(text)))
     return f"↻ {text} · {name}, {date(now, '{time}')}"
+
+
+#: What the ranks below Rank.ON_SCHEDULE are called, in their order.
+KINDS = ("broken", "urgent", "overdue", "due", "unknown")
+
+
+def differing(ranks: Sequence[int]) -> str:
+    """How the monitors of a row differ: `1 of 3 fixed`, or `1 broken, 13 due`; else empty."""
+    bad = Counter(sorted(rank for rank in ranks if rank < len(KINDS)))
+    fine = len(ranks) - bad.total()
+    said = [f"{number} {KINDS[rank]}" for rank, number in bad.items()] if len(bad) > 1 else []
+    return ", ".join([f"{fine} of {len(ranks)} fixed", *said] if 0 < fine < len(ranks) else said)
 
 
 def of_some(outcome: str) -> str:

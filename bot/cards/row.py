@@ -28,7 +28,7 @@ from bot.blocks import (
     section,
     since,
 )
-from bot.cards.marks import dated, day_of, end_of, fixed_line, of_some
+from bot.cards.marks import KINDS, dated, day_of, differing, end_of, fixed_line, of_some
 from bot.cards.monitor import (
     argument,
     awaited,
@@ -80,7 +80,11 @@ THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certifica
 #: The lines that fit beside a row's button on a phone, the characters in each, and those in code.
 LINES, LINE, MOST_HOST = 3, 38, 32
 #: How a note begins; what a row says of which only some monitors are fixed; and who pressed.
-NOTE, PART = "📝", re.compile(r"^(\d+) of \d+ fixed", re.MULTILINE)
+_KIND = rf"\d+ (?:{'|'.join(KINDS)})"
+NOTE, PART = (
+    "📝",
+    re.compile(rf"^(?:(\d+) of \d+ fixed(?:, {_KIND})*|{_KIND}(?:, {_KIND})+)", re.MULTILINE),
+)
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: The least characters of a clipped name, with its symbol.
 LEAST_NAME = 5
@@ -161,18 +165,16 @@ def group_row(
     target, struck = worst.target, bool(outcome) and done
     facts = _facts(worst, state, now, rules)
     new = awaited(worst, now)
-    fine = sum(each.rank >= Rank.ON_SCHEDULE for each in states)
-    if 0 < fine < len(members):
-        facts, outcome = [f"{fine} of {len(members)} fixed"], of_some(outcome)
+    if differ := differing([each.rank for each in states]):
+        facts, outcome = [differ], of_some(outcome)
     elif new or (state.rank <= Rank.DUE and (new := elsewhere(worst))):
         facts = [f"{facts[-1]} · {new[0].lower()}{new[1:]}", new]
     elif others:
         said = f"{len(members):,} monitors, one certificate"
-        if not fine and (state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}):
+        if state.rank in _RENEWABLE or state in {EXPIRED, REVOKED}:
             said = f"One renewal fixes {len(members):,} monitors"
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said, *facts]
-    last = outcome or _note(worst, rules)
-    lowest = min(row.id for row in members)
+    last, lowest = outcome or _note(worst, rules), min(row.id for row in members)
     first = _first(title(state, target, struck=struck), target, lowest, others)
     below = _below(first, facts, _who(members, worst, now, rules), last)
     press = _rescan(members, target.short)
