@@ -266,8 +266,8 @@ class Message:
     alone. `announce` is one line of mrkdwn for the channel, next to a private reply; for
     `announce_in`, if another channel was changed. `row` is the monitor's row as lists show it, so
     that the list where a rescan was requested can be refreshed; `more` are the buttons that such a
-    row then gets below itself. `rows` are the rows of several monitors. They show what the API said
-    when it was `asked`; None stands for now.
+    row then gets below itself. `rows` are the rows of several monitors. `asked` is when the API was
+    asked for the state that these rows show; None means now.
     `outcome` is how the command ended, for the metrics: `answered`, `usage` (it was not understood)
     or `failed`. With `in_row`, a list whose row was pressed shows it in the row alone. `row_says`
     is what the row says of a press that left it as it was. A `secret` is for its asker alone,

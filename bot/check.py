@@ -207,7 +207,9 @@ def _verdict(
 ) -> Finding:
     """Whether the bot can post in this channel, as conversations.info returns it."""
     label, what = f"#{channel.get('name', each.channel)}", each.kind.capitalize()
-    when = f"{each.when} in {label}." if what == "Digest" else f"they are posted in {label}."
+    when = f"they are posted in {label}."
+    if what == "Digest":
+        when = f"it is posted in {label} at {each.when}."
     if channel.get("is_archived"):
         return Finding(False, what, f"{label} is archived. Unarchive it, {off}")
     outside = not channel.get("is_member")

@@ -256,9 +256,9 @@ class Subscription(msgspec.Struct, frozen=True):
 
     `at`, `zone` and `days` are for digests. Nothing due before `since` is sent, which is when it
     was set up or resumed; it is None for the environment's digest. `everything` includes changes
-    that need no action, such as renewals. `mention` is a user or group ID. If digests are `weekly`
-    while all is clear, or notices `idle`, since the bot looks for no changes, `Subscriptions` says
-    so: the environment sets that for all channels.
+    that need no action, such as renewals. `mention` is a user or group ID. `weekly` means that an
+    “all clear” is posted once a week at most, and `idle` that the bot looks for no changes, so that
+    there are no notices. `Subscriptions` sets both, from the environment, for all channels.
     """
 
     kind: str
@@ -277,7 +277,7 @@ class Subscription(msgspec.Struct, frozen=True):
     idle: bool = False
 
     def runs(self, now: datetime) -> bool:
-        """Whether it is neither off nor paused, nor idle."""
+        """Whether it is not off, paused or idle."""
         return not (self.off or self.idle) and (
             self.paused_until is None or now >= self.paused_until
         )
@@ -328,8 +328,8 @@ class Plan:
     """Where and when a digest is posted, and which monitors it is about.
 
     Nothing due before `begins` is posted. Without `begins`, this is the environment's digest, whose
-    first one may be posted when the bot first starts. If it is `weekly`, an “all clear” is only
-    posted by the week's first digest.
+    first one may be posted when the bot first starts. If it is `weekly`, only the week's first
+    digest is posted while all is clear.
     """
 
     channel: str
@@ -342,7 +342,7 @@ class Plan:
 
     @property
     def rule(self) -> str:
-        """How its schedule goes on if it is weekly while all is clear, else empty."""
+        """The end of its schedule if it is weekly while all is clear; else empty."""
         return ", or weekly while all is clear" if self.weekly and len(self.days) > 1 else ""
 
     def text(self, due: Due) -> str:

@@ -51,9 +51,9 @@ LATE_AFTER = timedelta(minutes=2)
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
-#: Shows in digests and notices how monitors are (True: these are all), who fixed them, and when the
-#: API was asked (None: now).
 _Fixers = Mapping[int, str]
+#: Shows monitors in digests and notices. It takes the monitors, whether these are all, who fixed
+#: which, and when the API was asked (None: now).
 Show = Callable[[Sequence[MonitorSummary], bool, _Fixers, datetime | None], Awaitable[None]]
 
 

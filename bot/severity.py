@@ -317,9 +317,9 @@ def mute_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | Non
 
 
 def ended_mute(row: MonitorSummary, now: datetime, rules: Thresholds) -> Mute | None:
-    """A mute that is over for good: by its time, or since the monitor is fixed or renewed.
+    """A mute that is over for good: its time is up, or its monitor is fixed or renewed.
 
-    One of a monitor that is merely worse for now applies again once it is as it was.
+    If the monitor is merely worse for now, its mute applies again once that has passed.
     """
     mute, end = rules.marks.mutes.get(row.id), row.not_after
     if mute is None or mute_of(row, now, rules):

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-gc.disable()  # what is imported stays; `fixtures.py` turns it on before the tests
-os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"  # Trio's
+gc.disable()  # imported objects stay alive; `fixtures.py` turns it on before the tests
+os.environ["HYPOTHESIS_NO_PLUGINS"] = "1"  # else Hypothesis imports Trio
 pytest_plugins = ["tests.no_skips"]
 pytest.register_assert_rewrite("tests.fixtures", "tests.postgres")
 

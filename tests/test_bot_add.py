@@ -117,7 +117,7 @@ async def test_many_typed_hosts_are_shown_first_or_refused(world: World) -> None
 # Names that are nearly right
 
 
-async def test_a_name_may_be_its_beginning_and_a_name_or_verb_nearly_right(world: World) -> None:
+async def test_a_name_may_be_abbreviated_and_a_name_or_verb_misspelled(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     await world.say("/ssl statsu api.demo.test")
     await world.press("Run status api.demo.test", on=await world.card("UNKNOWN COMMAND"))

@@ -205,7 +205,7 @@ async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: Make
             await world.ask(f"/ssl notices {line}", "off." if line == "off" else "Saved, but no")
             await world.bot.records.reread()
         await world.ask("/ssl notices", idle)
-        await world.open_home("daily at 08:00 UTC, or weekly while all is clear in")
+        await world.open_home("daily at 08:00 UTC in <#C0CERTS>, or weekly while all is clear")
         await world.ask("/ssl digest off C0OTHER", f"`{CERTS}` · {whole}")
         await world.ask("/ssl digest pause 1d", "is paused until")
         await world.ask("/ssl digest resume", "is on again. The next one", first)

@@ -394,7 +394,7 @@ def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes() -> None:
 # Once on each local day
 
 
-async def test_what_nobody_takes_is_mentioned_though_notices_go_elsewhere(
+async def test_what_nobody_takes_is_mentioned_even_if_notices_go_elsewhere(
     make_world: MakeWorld,
 ) -> None:
     told = {"NOTICE_CHANNEL": GENERAL, "NOTICE_MENTION": "U0BEN"}

@@ -136,7 +136,7 @@ async def test_account_shows_the_quota_ping_the_api_and_digest_what_is_due(world
     assert labels(card) == ["Rescan", "Share here"]
 
 
-async def test_help_names_every_usage_and_what_is_not_understood_says_what_to_write(
+async def test_help_names_every_usage_and_usage_errors_say_what_to_write(
     world: World,
 ) -> None:
     told = ("*Look up and scan*", "*Change*", "`/ssl help list` explains one command")

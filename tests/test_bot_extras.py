@@ -146,7 +146,7 @@ async def test_the_history_tells_what_changed(own_world: World) -> None:
     await own_world.ask("/ssl ping", "SSLmonitor answers", on_time)
 
 
-async def test_the_hosted_api_lacks_them_and_is_asked_for_them_once_an_hour(world: World) -> None:
+async def test_the_hosted_api_lacks_extras_and_is_asked_for_them_once_an_hour(world: World) -> None:
     card = await world.ask("/ssl help check", "check HOST[:PORT] [PROTOCOL]", "embedded API only")
     assert card.ephemeral_for == ANN
     await world.ask("/ssl check", "NOT UNDERSTOOD", "/ssl check example.com")

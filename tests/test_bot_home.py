@@ -67,7 +67,7 @@ async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(wo
     await world.until(lambda: words(second).count("no change · Ann") == 2)
 
 
-async def test_the_late_end_of_a_press_leaves_what_the_next_one_has_shown(world: World) -> None:
+async def test_a_press_that_ends_late_does_not_undo_what_the_next_one_showed(world: World) -> None:
     for name in "ab":
         world.api.add(f"{name}.demo.test", days=5.5)
     home = await world.open_home("`b.demo.test`")

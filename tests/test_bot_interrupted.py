@@ -127,7 +127,7 @@ async def edited_once_its_process_is_dead(
     await world.settled()
 
 
-async def test_an_answer_is_never_overwritten_also_where_the_bot_is_no_member(two: World) -> None:
+async def test_an_answer_is_never_overwritten_even_where_the_bot_is_no_member(two: World) -> None:
     """The process dies after its answer was sent, and before its record is deleted."""
     world = two
     world.api.add(HOST)

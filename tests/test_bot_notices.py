@@ -250,7 +250,7 @@ async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) ->
     assert len([blocks for blocks in sent if "S0ONCALL" in blocks]) == 1
 
 
-async def test_two_replicas_tell_each_change_once_and_know_of_mutes_and_pauses(
+async def test_two_replicas_tell_each_change_once_and_share_mutes_and_pauses(
     world: World,
 ) -> None:
     number = world.api.add(HOST, days=80)

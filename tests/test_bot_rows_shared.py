@@ -1,4 +1,4 @@
-"""Rows of several monitors, one for each certificate; and states that are seen out of order."""
+"""Rows of several monitors with one certificate, and answers that arrive out of order."""
 
 import asyncio
 import copy
@@ -102,7 +102,7 @@ async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: W
     assert labels(shown) == ["Rescan"]
 
 
-async def test_rescanning_all_keeps_the_rows_of_a_digest_as_they_are(world: World) -> None:
+async def test_rescanning_all_keeps_each_monitor_of_a_digest_in_its_row(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     other = world.api.add("other.demo.test", days=-1, valid=False)
     shown = await digest(world)
@@ -260,7 +260,7 @@ async def test_a_reply_that_is_edited_late_does_not_replace_a_newer_state(world:
 
 
 @pytest.mark.parametrize("newer", ["typed", "look"])
-async def test_the_late_answer_of_an_older_scan_leaves_a_newer_state(
+async def test_the_late_answer_of_an_older_scan_does_not_replace_a_newer_state(
     newer: str, world: World
 ) -> None:
     number = world.api.add("a.demo.test", days=-1, valid=False)

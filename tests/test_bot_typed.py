@@ -221,7 +221,7 @@ async def test_an_example_in_a_usage_error_can_be_copied(world: World) -> None:
     await world.ask("/ssl check smtp", "“smtp” is not a host name")
 
 
-async def test_a_file_with_a_message_a_broadcast_and_a_greeting_are_answered(
+async def test_a_message_with_a_file_a_broadcast_and_a_greeting_are_answered(
     world: World,
 ) -> None:
     world.api.add("api.demo.test", days=80)

@@ -39,7 +39,7 @@ async def test_a_working_setup_has_no_faults(demo: Demo) -> None:
     faults, said = await lines(demo, slack_mode="socket", digest_all_clear="weekly")
     assert faults == 0
     assert "FAIL" not in said
-    assert "UTC, daily, or weekly while all is clear in #" in said
+    assert " at 09:00 UTC, daily, or weekly while all is clear." in said
     for what in ("Slack", "Scopes", "Requests", "Digest", "Database", "SSLmonitor", "Clock"):
         assert f"ok   {what}" in said
 

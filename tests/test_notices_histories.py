@@ -98,7 +98,7 @@ def joined_by(topic: Topic, replies: Sequence[Topic]) -> Topic:
     return replace(topic, about=about, members=members)
 
 
-def test_of_what_could_not_be_read_before_only_trouble_is_news_and_none_without_a_list() -> None:
+def test_after_unreadable_rows_only_trouble_is_news_and_at_the_first_list_nothing() -> None:
     rows = listed({1: ("fine", 0, "A CA"), 2: ("urgent", 0, "A CA"), 3: ("down", 0, "A CA")}, NOW)
     new, _, _ = compare({}, rows, NOW, RULES)
     assert [each.kind for each in first_read(new, {4: None}, NOW, RULES)] == ["worse", "broken"]

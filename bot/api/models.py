@@ -249,7 +249,7 @@ def read_date(text: str | None, offset: timedelta = timedelta()) -> datetime | N
     return _other_date(text or "", offset)
 
 
-#: The scans of a list have few different dates: each is hardly older than half a day.
+#: A list has few different scan dates: they are to the minute, and rarely older than half a day.
 _scan_date = functools.lru_cache(4096)(read_date)
 
 

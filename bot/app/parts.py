@@ -1,4 +1,4 @@
-"""The parts of a digest: the bot needs them, and so does a digest that is posted by hand."""
+"""Builds what a digest needs, for the bot and for `python -m bot digest`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_digest(
     *,
     now: Callable[[], datetime],
 ) -> Digest | None:
-    """The digest of DIGEST_CHANNEL, as it was set up there or else by the environment."""
+    """The digest of DIGEST_CHANNEL, as set up in the channel or else by the environment."""
     make = digest_maker(api, database, web, records, now=now)
     set_up = records.subscriptions.digest_of(settings.digest_channel)
     return make(set_up.plan) if set_up else None

@@ -1,4 +1,4 @@
-"""`python -m bot digest`: posts one digest, and imports nothing that only the bot needs."""
+"""`python -m bot digest`: posts one digest, without importing what only the bot needs."""
 
 from bot.app.engine import own_api
 from bot.app.outside import clock, make_api, make_session, make_web, slack_session

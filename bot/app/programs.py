@@ -1,4 +1,4 @@
-"""`python -m bot run`: the bot, with the embedded API if the settings name none."""
+"""`python -m bot run`: the bot, with the embedded API unless the settings name another."""
 
 import logging
 

@@ -45,7 +45,7 @@ from bot.target import Target
 _UNWELL = (*{state.symbol for state in (EXPIRED, UNREACHABLE, ACT_NOW, UNKNOWN)}, BUSY)
 #: What the first lines of a digest say about its rows as they are now, before what was posted.
 _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
-#: How many monitors have no row; and how a first line of several monitors ends.
+#: How a digest counts monitors without a row; and how a first line of several monitors ends.
 _IN_THREAD = re.compile(r"([\d,]+) more monitors? in the thread\.")
 _GROUP = re.compile(r"`~?(?: #\d+)? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
 #: What the rows count as in the first lines of a digest, by their first character.
@@ -228,7 +228,7 @@ def _fixed(members: Sequence[MonitorSummary], now: datetime, rules: Thresholds) 
 
 
 def _named_ids(block: Block, number: int) -> list[int]:
-    """The IDs in a row: its own, or those that its button rescans."""
+    """The IDs that a row's button rescans; the row's own if there are none."""
     value = str(block.get("accessory", {}).get("value", ""))
     return [int(each) for each in value.split() if each.isdecimal()] or [number]
 
@@ -241,7 +241,7 @@ def _all_found(block: Block, number: int, found: Mapping[int, MonitorSummary]) -
 def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
     """The monitors of a row: one, or all of a certificate's.
 
-    If none of their IDs is missing, but none belongs to the row's host, they are another account's.
+    Empty if all their IDs exist but none has the row's host: another account uses those IDs.
     """
     if not (name := _name(block).removeprefix("row:")).isdecimal():
         return []

@@ -91,7 +91,8 @@ NOTICE, HIDDEN, OFFER, ALL_BROKEN = "notice:", "hidden:", "offer:", "all"
 class News:
     """A change of a monitor; `kind` is one of TOLD. A removed monitor has no row.
 
-    `names` are those that its certificate gained and lost. What is seen `first` may be older.
+    `names` are those that its certificate gained and lost. If the monitor is seen for the `first`
+    time, the trouble may be older.
     """
 
     kind: str
@@ -165,7 +166,7 @@ def compare(
 
 
 def _while_muted(was: LastSeen, is_now: LastSeen) -> LastSeen:
-    """What to store of a muted monitor: what got worse is news once the mute ends."""
+    """What to store about a muted monitor, so that what got worse is news once the mute ends."""
     rank, late = max(was.rank, is_now.rank), was.late and is_now.late
     return msgspec.structs.replace(is_now, rank=rank, late=late)
 

@@ -378,9 +378,10 @@ def paused(number: int, *, all_wait: bool) -> Message:
 def first_read(
     told: Iterable[News], before: Mapping[int, object] | None, now: datetime, rules: Thresholds
 ) -> list[News]:
-    """The news if some monitors could not be read last time: those look as if they were added.
+    """The news after a list in which some monitors could not be read.
 
-    They are news if they are broken or urgent, and if any were known `before`.
+    Once read, they look as if they were added. They are news only if they are broken or urgent, and
+    only if any monitors were known `before`.
     """
     kinds, found = {Rank.BROKEN: "broken", Rank.ACT_NOW: "worse"}, list[News]()
     for each in told:

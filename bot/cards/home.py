@@ -237,5 +237,5 @@ def settings_shown(
 def _digest_line(each: Subscription, now: datetime) -> str:
     if not each.runs(now) and each.paused_until:
         return f"paused until {date(each.paused_until)} in <#{each.channel}>"
-    at = f"{each.at:%H:%M} {escaped(each.zone)}{each.plan.rule}"
-    return f"{days_text(each.days)} at {at} in <#{each.channel}>"
+    when = f"{days_text(each.days)} at {each.at:%H:%M} {escaped(each.zone)}"
+    return f"{when} in <#{each.channel}>{each.plan.rule}"

@@ -43,14 +43,14 @@ def day_of(end: datetime | None) -> str:
 
 
 def end_of(row: Block) -> str:
-    """The day on which a row's certificate expires, by its text or by its button's label."""
+    """The day on which a row's certificate expires, from its text or its button's label."""
     if found := _EXPIRES.search(str(row["text"]["text"])):
         return day_of(datetime.fromtimestamp(int(found[1]), UTC))
     return str(row.get("accessory", {}).get("accessibility_label", "")).partition(_ENDS)[2]
 
 
 def dated(row: Block, end: str) -> Block:
-    """The row; if its text has no room for the day of expiry, its button's label names it."""
+    """The row; if its text has no room for the expiry date, its button's label has it."""
     press = row.get("accessory")
     if not (press and end) or _EXPIRES.search(str(row["text"]["text"])):
         return row
@@ -90,7 +90,7 @@ def muted_line(mute: Mute, target: Target, others: int = 0) -> str:
 
 
 def muted_until(mute: Mute) -> str:
-    """When a mute ends; a short one with the time of day."""
+    """When a mute ends; for a short mute, with the time of day."""
     is_short = mute.until - mute.at < 2 * DAY
     until = f"until {date(mute.until, '{date_short} {time}' if is_short else '{date_short}')}"
     return until if mute.rank is None else f"until it changes, at most {until}"

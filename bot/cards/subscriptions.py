@@ -25,7 +25,7 @@ from bot.config.settings import PLACEHOLDER
 from bot.dates import DIGEST, EVERY_DAY, Subscription, days_text
 
 _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces it."
-#: What is said of notices while the bot looks for no changes.
+#: The answer to a change of notices while NOTICE_INTERVAL is 0.
 _IDLE = "⚠️ Saved, but no notices are posted: the bot's operator has set `NOTICE_INTERVAL` to 0."
 #: The most options of a select menu (docs.slack.dev, select menu element).
 MAX_OPTIONS = 100

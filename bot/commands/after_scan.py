@@ -73,7 +73,7 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
 async def keep(
     call: Call, found: Monitor, row: MonitorSummary, asked: datetime | None = None
 ) -> None:
-    """Keep what is known of a monitor, to compare the next scan with; `asked` is as in `show`."""
+    """Store what is known of a monitor, to compare the next scan with; `asked` is as in `show`."""
     await call.records.see(found.id, Sighting.of(found, row), asked or call.now())
 
 

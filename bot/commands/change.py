@@ -79,7 +79,7 @@ async def scan(call: Call, which: One) -> Message:
 
 
 async def _scanned(call: Call, which: Selector, number: int) -> Monitor:
-    """Scan a monitor; one that was deleted, and added again, has another ID."""
+    """Scan a monitor, under its new ID if it was deleted and added again."""
     try:
         found = await call.api.scan(number)
         if which.target in {None, found.target}:

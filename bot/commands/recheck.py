@@ -93,7 +93,7 @@ async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Messag
     card = await _watch(call, row.id, row.target, USUAL)
     if not others:
         return card
-    # the row stays one of them all
+    # the list's row keeps standing for all of them
     blocks = (*card.blocks, recheck_cards.also(len(others)))
     return replace(card, blocks=blocks, row=None, more=None)
 

@@ -179,7 +179,7 @@ async def digest_here(
     """Post a digest in this channel every day, or on some days of the week.
 
     Days are daily, weekdays, weekends, or a list like mon,wed,fri. Filters are hosts, such as
-    *.example.com, and ports, such as port=443. Omitted filters reset; an omitted
+    *.example.com, and ports, such as port=443,8443. Omitted filters reset; an omitted
     time, zone or day stays as it is (at first 09:00 UTC, daily). Without words, a form opens.
     """
     old = _here(call, DIGEST)

@@ -147,7 +147,7 @@ class Settings:
         "15m",
         meaning="How often the bot compares the list of monitors between digests; every minute if "
         "it uses its own API. An API with monitor/changes is also asked for changes every 30 "
-        "seconds. `0` turns notices off.",
+        "seconds. `0` turns notices off in all channels.",
     )
     notice_channel: str = setting(
         "NOTICE_CHANNEL",

@@ -248,8 +248,8 @@ class Monitors:
     ) -> AsyncIterator[list[ListRow]]:
         """The monitors that match all filters, ordered by ID: one snapshot, 1,000 at a time.
 
-        With SQLite, requests take turns: while one converts its rows, the thread that reads
-        another's would get Python's global lock only every 5 ms, for a single row.
+        On SQLite, requests take turns: while one converts its rows, the thread that reads another's
+        would get the GIL only every 5 ms, for a single row.
         """
         # An account's rows are most of the table: `+ 0` keeps SQLite from using the index.
         narrow = filters.host is not None or filters.days is not None

@@ -51,7 +51,7 @@ class Digests:
 
     async def tick(self, *, ready: bool = True) -> None:
         """Post those that are due; a failure doesn't hold up the others."""
-        await self._records.reread()  # other processes may know of a pause
+        await self._records.reread()  # another process may have paused one
         for digest in self.current():
             try:
                 if digest.plan.channel not in self._started:

@@ -160,7 +160,7 @@ UNKNOWN = ""
 class Notices:
     """Tells channels what changes between digests: each change once, also across replicas.
 
-    A comparison is stored with its notices first. A post that may be lost is looked up.
+    A comparison is stored with its notices before they are posted. A post in doubt is looked up.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class Notices:
 
     async def _begin(self) -> Standings:
         """What was compared last; what is shown by now is newer than what the API said before."""
-        await self._records.reread()  # other processes may know of new mutes
+        await self._records.reread()  # another process may have muted some
         self._before, self._asked = await self._boards.shown(), self._clock()
         return await self._store.standings(self._api.source)
 

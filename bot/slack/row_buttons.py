@@ -80,7 +80,7 @@ class RowLists:
         return self._keep(list_id, kept)
 
     def is_home(self, user: str, rows: RowList) -> bool:
-        """Whether no later press has brought a newer Home."""
+        """Whether these rows are still the user's Home: no later press has replaced them."""
         return self._lists.get(f"home {user}", rows) is rows
 
     def _kept(self, list_id: str, blocks: Sequence[Block]) -> RowList | None:
@@ -174,14 +174,14 @@ class RowButton:
             await self._thread.answer(message, self._tell, self.refuse)
 
     def _named(self, row: Block | None) -> Block | None:
-        """The row as its list names it: by an ID that may be of a monitor deleted since."""
+        """The row under the ID that its list uses, whose monitor may have been deleted since."""
         pressed = {"block_id": self._pressed}
         if not (row and self._rows) or self._rows.row(row) or not self._rows.row(pressed):
             return row
         return {**row, **pressed}
 
     async def _answer_row(self, message: Message, row: Block) -> Message:
-        """Show the new row, or a newer state if that is known; returns what the thread is told."""
+        """Show the new row, or a newer state if one is known; returns the reply for the thread."""
         before, now = self._busy[0] if self._busy else None, self._boards.now()
         asked, late = message.asked or now, self._late(row)
 
@@ -212,7 +212,7 @@ class RowButton:
         await self._refresh(change, busy[0], keeps=bool(says or late))
 
     def _late(self, row: Block) -> Found | None:
-        """What was found of the row's monitors during the scan."""
+        """What was found about the row's monitors during the scan."""
         return self._rows.late.pop(name_of(row), None) if self._rows else None
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
@@ -283,7 +283,7 @@ class RowButton:
         now = self._boards.now()
 
         def change(rows: RowList) -> None:
-            for row in shown:  # those of other monitors than in the list are refreshed later
+            for row in shown:  # one for other monitors than the list's is refreshed later
                 if (old := rows.row(row)) and _pressed_ids(old) == _pressed_ids(row):
                     rows.renew(row, None, asked or now, now)
 
@@ -409,7 +409,7 @@ def _pressed_ids(row: Block) -> str:
 
 
 def _pressed_row(request: Request) -> str:
-    """The name of the row with the pressed button; empty if it was no row."""
+    """The name of the row with the pressed button; empty if the button is in no row."""
     place = request.view or request.source
     name = name_of({"block_id": place.block_id if place else ""}).replace("more:", "row:")
     return name if name.startswith("row:") else ""

@@ -1,4 +1,4 @@
-"""A list or digest as it is shown: its rows, and of when each one's state is."""
+"""A list or digest as Slack shows it: its rows, and how recent the state in each one is."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class RowList:
     """The current state of a list or digest, with the lock for its next edit.
 
     `stories` are the replies in its thread, one for each pressed row, by the row's block ID, and
-    `seen` is when the API was asked for the state that a row shows; `late` is what was found of a
-    row during its scan. Slack shows the state after the first `drawn` of its `changes`. `day` is a
-    digest's, once known.
+    `seen` is when the API was asked for the state that a row shows; `late` is what was found about
+    a row during its scan. Slack shows the state after the first `drawn` of its `changes`. `day` is
+    a digest's, once known.
     """
 
     text: str
@@ -112,9 +112,9 @@ class RowList:
         self._fold(_more_of(row) if more and name_of(row) != OLD_ROW else "")
 
     def is_newer(self, row: Block, asked: datetime, now: datetime) -> bool:
-        """Whether a row shows what the API said when it was asked later than that.
+        """Whether a row shows a newer state: one for which the API was asked later.
 
-        A time in the future is ignored: a clock was set back since.
+        A time in the future is ignored: a clock has been set back since.
         """
         return asked < self.seen.get(name_of(row), asked) <= now + SKEW
 
@@ -127,16 +127,16 @@ class RowList:
             self.replace(self._idle.get(name_of(row), row))
 
     def outdates(self, row: Block) -> Callable[[], bool]:
-        """Says later whether a row shows another state by then, or is being scanned."""
+        """A function that says whether the row has changed its state since, or is being scanned."""
         state = shown_state(row)
         return lambda: (now := self.row(row)) is not None and shown_state(now) != state
 
     def set_aside(
         self, news: Sequence[Block], found: Mapping[int, MonitorSummary], asked: datetime
     ) -> list[Block]:
-        """Keep what is news of rows that are being scanned here; returns the other blocks.
+        """Keep the news about rows that are being scanned here for later; returns the other blocks.
 
-        The answer of a scan replaces what was found earlier, and nothing else.
+        The answer of a scan replaces only what was found before it.
         """
         idle = []
         for block in news:
@@ -203,8 +203,8 @@ def refresh_rows(
 ) -> None:
     """Replace the outdated rows; those with extra buttons keep them.
 
-    A row that isn't as `before` is newer than what was found when the API was `asked`, and stays.
-    Once it is `settled` whom to mention, the message no longer offers it.
+    A row that is not among `before` is newer than the answer for which the API was `asked`, and
+    stays. Once it is `settled` whom to mention, the message no longer offers to choose.
     """
     if settled:
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]

@@ -237,7 +237,7 @@ class Boards:
         """Update digests and notices with what was fixed, broken or taken elsewhere; returns those.
 
         If `found` isn't `complete`, a monitor that is missing from it may still exist. What has
-        changed since the API was `asked` (if not now), or since `before`, is newer than its answer,
+        changed since the API was `asked` (None: now), or since `before`, is newer than its answer,
         and stays.
         """
         now, changed = self.now(), list[Drawing]()
@@ -271,7 +271,7 @@ class Boards:
     async def draw_all(self, changed: Sequence[Drawing]) -> None:
         """Draw the newest state of these messages, one after another; later if Slack says so."""
         for channel, ts, rows in changed:
-            if rows.is_outdated():  # what has replaced it is drawn by itself
+            if rows.is_outdated():  # whatever replaced it is drawn separately
                 self._owed.pop((channel, ts), None)
                 continue
             if asyncio.get_running_loop().time() < self._limited_until:

@@ -1,4 +1,4 @@
-"""Statements about the messages of digests and notices, built once since they run often."""
+"""SQL about the messages of digests and notices, built once because it runs often."""
 
 from typing import Any
 
@@ -56,8 +56,8 @@ TURNS = [
 ]
 _slots = edits.alias()
 #: Reserve one of the minute's edits: a free one, or else the next. A slot that another process is
-#: reserving is skipped. PostgreSQL may choose one by its old time, but judges its new one once it
-#: has locked it: a slot just booked isn't booked again.
+#: reserving is skipped. PostgreSQL may choose a slot by its old time, but checks its new one once
+#: the row is locked: a slot just booked isn't booked again.
 BOOKINGS = [
     update(edits)
     .where(

@@ -91,7 +91,7 @@ class Database:
         return import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
 
     def put(self, table: Table, row: Mapping[str, Any], where: Any = None) -> Any:
-        """An INSERT that replaces the row with the same primary key, if there is one like that."""
+        """An INSERT that replaces a row with the same primary key, if that row meets `where`."""
         keys = [column.name for column in table.primary_key]
         values = {name: value for name, value in row.items() if name not in keys}
         statement = self.insert(table).values(row)

@@ -82,8 +82,8 @@ class StoredDigest:
 class Board(msgspec.Struct, frozen=True):
     """The current content of a digest's first message, or of a notice. It is stored as JSON.
 
-    `stories` are the replies in its thread, and `seen` says when the API was asked, by the block ID
-    of the row; `expanded` rows show more buttons. Once it is `fixed`, no row needs attention.
+    By a row's block ID, `stories` has the reply about it in the thread, and `seen` when the API was
+    asked for its state; `expanded` rows show more buttons. Once `fixed`, no row needs attention.
     """
 
     text: str

@@ -13,7 +13,7 @@ from bot.store.database import Database
 from bot.store.tables import claims, mutes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
-#: Built once, since they are read all the time.
+#: Built once because they run often.
 _ALL = (select(claims), select(mutes), select(remarks))
 
 
@@ -47,7 +47,7 @@ class MarkStore:
     async def release(
         self, monitor_ids: Collection[int], *, before: datetime | None = None
     ) -> set[int]:
-        """Release monitors, if they were taken `before` then; returns those that were taken."""
+        """Release monitors, or only those taken `before` a time; returns those that it released."""
         gone = delete(claims).where(claims.c.monitor_id.in_(monitor_ids))
         if before is not None:
             gone = gone.where(claims.c.at < before)
@@ -65,7 +65,7 @@ class MarkStore:
                 await connection.execute(change)
 
     async def end_mutes(self, over: Mapping[int, Mute]) -> None:
-        """Delete these mutes, unless their monitors were muted anew."""
+        """Delete these mutes, unless their monitors have been muted again since."""
         async with self._database.quick_write() as connection:
             for number, mute in sorted(over.items()):
                 same = mutes.c.mute == msgspec.json.encode(mute).decode()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AUDIT_SHOWN = 20
-#: No answer of the API that is used comes later than this.
+#: The longest that an answer of the API can take.
 LONGEST_ANSWER = timedelta(minutes=10)
 _RULES = select(thresholds.c.pattern, thresholds.c.rule)
 
@@ -96,9 +96,9 @@ class Records:
     async def end_claims(
         self, rows: Iterable[MonitorSummary], now: datetime, *, asked: datetime
     ) -> None:
-        """End the claims on monitors that are fine, and mutes, so that none applies to new trouble.
+        """End claims and mutes of fixed monitors, so that none applies to new trouble.
 
-        Those that were made after the API was `asked` for the rows stay.
+        Mutes also end by renewal and by time. What was set after the API was `asked` stays.
         """
         claims, mutes, rows = self.rules.marks.claims, self.rules.marks.mutes, list(rows)
         fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
@@ -128,9 +128,9 @@ class Records:
         return msgspec.json.decode(stored, type=Sighting) if stored else None
 
     async def see(self, monitor_id: int, sighting: Sighting, at: datetime) -> None:
-        """Store what the API said of a monitor, asked `at` then, unless it has said more since.
+        """Store what the API said of a monitor, asked `at` this time, if no newer answer is stored.
 
-        A stored time that is much later is ignored: a clock was set back since.
+        A stored time that is much later counts as old: a clock has been set back since.
         """
         seen, late = msgspec.json.encode(sighting).decode(), at + timedelta(seconds=1)
         row = {"monitor_id": monitor_id, "seen_at": at, "seen": seen}

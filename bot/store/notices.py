@@ -42,7 +42,7 @@ _READ_AT_ONCE = 2000
 _TOLD_WITHIN = timedelta(days=1)
 _parents = notices.alias()
 _claimed_at = notices.c.claimed_at  # in the future if the clock was set back since
-#: Built once, since it is asked for all the time.
+#: Built once because it runs often.
 _UNPOSTED = (
     select(notices, _parents.c.ts.label("thread_ts"))
     .outerjoin(_parents, _parents.c.key == notices.c.thread)

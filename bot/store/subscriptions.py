@@ -49,7 +49,7 @@ class Subscriptions:
         self._known = self._environment | {(each.kind, each.channel): each for each in stored}
 
     def _as_set_up(self, stored: Subscription) -> Subscription:
-        """A stored subscription; if nobody set it up, it only pauses or ends the environment's."""
+        """A stored subscription; if nobody set it up, it only pauses or stops the environment's."""
         first = self._environment.get((stored.kind, stored.channel))
         if first is None or stored.set_by:
             idle = stored.kind == NOTICES and not self.notified
@@ -77,9 +77,9 @@ class Subscriptions:
         return each.mention if each and not each.off else ""
 
     def mentioning(self, channel: str) -> Subscription | None:
-        """The notices that say whom a channel's digest mentions: its own, if any.
+        """The notices that say whom a channel's digest mentions: the channel's own, if any.
 
-        For the environment's digest, they are otherwise the environment's in NOTICE_CHANNEL.
+        The environment's digest otherwise uses the environment's notices, in NOTICE_CHANNEL.
         """
         own = self.get(NOTICES, channel)
         if own is None and (DIGEST, channel) in self._environment:

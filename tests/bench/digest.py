@@ -66,7 +66,7 @@ asyncio.run(main())
 """
 
 
-#: Runs a command, and writes its seconds and the peak of its memory, in kilobytes, to a file.
+#: Runs a command, and writes to a file how many seconds it took, and its peak memory in kilobytes.
 MEASURED = """
 import resource, subprocess, sys, time
 begun = time.perf_counter()
