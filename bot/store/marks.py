@@ -66,6 +66,8 @@ class MarkStore:
 
     async def end_mutes(self, over: Mapping[int, Mute]) -> None:
         """Delete these mutes, unless their monitors have been muted again since."""
+        if not over:
+            return
         async with self._database.quick_write() as connection:
             for number, mute in sorted(over.items()):
                 same = mutes.c.mute == msgspec.json.encode(mute).decode()
