@@ -72,7 +72,12 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
             yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
         else:
             yield _database(database)
-            known = Subscriptions(database, settings.subscriptions, weekly=settings.weekly)
+            known = Subscriptions(
+                database,
+                settings.subscriptions,
+                weekly=settings.weekly,
+                notified=bool(settings.notice_interval),
+            )
             async with database.quick_read() as connection:
                 await known.refresh(connection)
             async for finding in _channels(web, known):

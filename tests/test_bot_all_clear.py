@@ -201,9 +201,12 @@ async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: Make
         whole = "08:00 UTC, daily, or weekly while all is clear"
         idle = "*Notices* · none: `NOTICE_INTERVAL` is 0"
         await world.ask("/ssl notices", f"at {whole}", idle)
-        for line in ("here", "here mention U0BEN", "off", "resume"):
+        for line in ("here", "here mention U0BEN", "pause 3d", "off", "resume"):
             await world.ask(f"/ssl notices {line}", "off." if line == "off" else "Saved, but no")
             await world.bot.records.reread()
+        for done in ("set up", "paused", "resumed"):
+            none = "`NOTICE_INTERVAL` is 0, so none are posted."
+            await world.card(f"Ann {done}", none, by=BEN)
         await world.ask("/ssl notices", idle)
         await world.open_home("daily at 08:00 UTC in <#C0CERTS>, or weekly while all is clear")
         await world.ask("/ssl digest off C0OTHER", f"`{CERTS}` · {whole}")

@@ -127,6 +127,11 @@ async def test_a_row_whose_monitors_differ_is_counted_by_kind(world: World) -> N
     await world.settled()
     assert "1 of 4 fixed, 1 broken, 2 due" in row_of(shown, numbers[0])
     assert "Now: 1 broken, 2 due. When posted: 4 due." in words(shown)
+    world.api.rows[numbers[2]] |= {"ssl_valid": False, "ssl_host_match": False}
+    await refresh(world)
+    assert "1 of 4 fixed, 2 broken, 1 due" in row_of(shown, numbers[0])
+    [reply] = [each for each in world.seen() if each.thread_ts == shown.ts]
+    assert "2 broken, 1 due" in words(reply)
 
 
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:

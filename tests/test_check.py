@@ -39,7 +39,7 @@ async def test_a_working_setup_has_no_faults(demo: Demo) -> None:
     faults, said = await lines(demo, slack_mode="socket", digest_all_clear="weekly")
     assert faults == 0
     assert "FAIL" not in said
-    assert " at 09:00 UTC, daily, or weekly while all is clear." in said
+    assert " UTC, daily, or weekly while all is clear." in said
     for what in ("Slack", "Scopes", "Requests", "Digest", "Database", "SSLmonitor", "Clock"):
         assert f"ok   {what}" in said
 
@@ -101,6 +101,8 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     said = (await lines(demo, notice_mention="U0BEN"))[1]
     assert "ok   Notices: new breakages mention U0BEN in C0CERTS." in said
     assert "note Notices: nobody is mentioned in C0GENERAL when a host breaks." in said
+    off = await lines(demo, notice_mention="U0BEN", notice_interval=timedelta())
+    assert off[1].count("Notices: ") == off[1].count("Notices: NOTICE_INTERVAL is 0") == 1
     await known.put(msgspec.structs.replace(here, mention="U0BEN", paused_until=until))
     paused = "note Notices: notices are paused in C0GENERAL until 2099-01-02 03:04 UTC."
     assert paused in (await lines(demo, notice_mention="U0BEN"))[1]

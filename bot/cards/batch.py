@@ -256,7 +256,7 @@ def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[Monito
 def shown_state(row: Block) -> tuple[str, list[str]]:
     """The state that a row shows, and how many of its monitors are fixed."""
     text = str(row["text"]["text"])
-    return text.partition("\n")[0], PART.findall(text)
+    return text.partition("\n")[0], [found[0] for found in PART.finditer(text)]
 
 
 def _names_host(row_text: str, target: Target) -> bool:

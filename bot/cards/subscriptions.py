@@ -68,14 +68,19 @@ def mention_form(_filled: Mapping[str, str], learnt: Collection[str]) -> Form:
 
 def mentions(each: Subscription, whom: str, who: str) -> Message:
     """From now on, notices mention somebody when a host breaks."""
-    if each.idle:
-        return _said(_IDLE)
     line = f"{safe(who, 80)} chose whom new breakages mention in this channel."
+    if each.idle:
+        return _idle(line)
     return _said(f"✅ New breakages mention {mention(whom)} in this channel.", announce=line)
 
 
 def _said(text: str, *more: Block, announce: str = "") -> Message:
     return Message(bare(text), (section(text), *more), announce=announce)
+
+
+def _idle(line: str) -> Message:
+    """A change of notices was saved, though none are posted."""
+    return _said(_IDLE, announce=f"{line} `NOTICE_INTERVAL` is 0, so none are posted.")
 
 
 def _only(each: Subscription) -> str:
@@ -104,15 +109,15 @@ def digest_set(each: Subscription, following: datetime | None, who: str) -> Mess
 
 def notices_set(each: Subscription, who: str) -> Message:
     """A channel gets notices from now on."""
+    line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
     if each.idle:
-        return _said(_IDLE)
+        return _idle(line)
     kinds = "what breaks, must be renewed now, is fixed, or has a new issuer"
     if each.everything:
         kinds += ", and what is renewed, added or removed, or has other names"
     whom = f" New breakages mention {mention(each.mention)}." if each.mention else ""
     small = "Nobody is mentioned. `/ssl notices here mention @oncall` changes that."
     more = [] if each.mention else [context(small)]
-    line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
     return _said(
         f"✅ Between digests, the bot posts here {kinds}{_only(each)}.{whom}",
         *more,
@@ -155,9 +160,12 @@ def runs_already(each: Subscription) -> Message:
     return _said(f"{_NAMES[each.kind].capitalize()} of this channel {verb} not paused.")
 
 
-def paused(kind: str, until: datetime, who: str) -> Message:
+def paused(each: Subscription, until: datetime, who: str) -> Message:
     """The digest or the notices were paused."""
+    kind = each.kind
     line = f"{safe(who, 80)} paused {_NAMES[kind]} of this channel until {date(until)}."
+    if each.idle:
+        return _idle(line)
     return _said(f"⏸️ {_NAMES[kind].capitalize()} of this channel {_are(kind)} paused until "
                  f"{date(until)}.", announce=line)  # fmt: skip
 
@@ -168,9 +176,9 @@ def _are(kind: str) -> str:
 
 def resumed(each: Subscription, following: datetime | None, who: str) -> Message:
     """The digest or the notices were resumed."""
-    if each.idle:
-        return _said(_IDLE)
     kind, line = each.kind, f"{safe(who, 80)} resumed {_NAMES[each.kind]} of this channel."
+    if each.idle:
+        return _idle(line)
     said = f"✅ {_NAMES[kind].capitalize()} of this channel {_are(kind)} on again."
     return _said(f"{said} {_next(each, following)}".rstrip(), announce=line)
 

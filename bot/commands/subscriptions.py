@@ -121,7 +121,8 @@ class About:
                 elif each.key == "port" and re.fullmatch(r"[\d,]*|,[^,]*", f"{ports},{each.value}"):
                     ports = f"{ports},{each.value}".lstrip(",")
                 else:
-                    raise ValueError(f"“{word}” can't be used here. Filter by host or port.")
+                    what = "combined with another port" if each.key == "port" else "used here"
+                    raise ValueError(f"“{word}” can't be {what}. Filter by host or port.")
         return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
 
     def __str__(self) -> str:
@@ -139,8 +140,7 @@ def _mention(word: str) -> str:
         raise ValueError("Say whom to mention: a user group, such as @oncall, or nobody.")
     if _HANDLE.fullmatch(word.lower()):
         return word.lower()
-    found = _MENTION.fullmatch(word)
-    if not found:
+    if not (found := _MENTION.fullmatch(word)):
         raise ValueError(
             f"“{word}” is neither a user group nor an ID. Use @oncall, or the ID from a profile, "
             "for example U0123ABC."
@@ -349,7 +349,7 @@ async def _pause(call: Call, kind: str, length: Length) -> Message:
     local = now.astimezone(call.records.subscriptions.zone_of(call.channel))
     until = (local + days * DAY).astimezone(UTC) + rest
     await call.records.subscriptions.put(msgspec.structs.replace(here, paused_until=until))
-    card = cards.paused(kind, until, await call.who())
+    card = cards.paused(here, until, await call.who())
     return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))
 
 
