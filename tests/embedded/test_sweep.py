@@ -1,13 +1,15 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import insert, select
 
+from bot.embedded.leases import LeaseResult, Leases, LeaseStatus
 from bot.embedded.scan.scanner import Scanner
+from bot.embedded.writer import Writer
 from bot.store.database import Database
 from bot.store.tables import monitors
 from bot.target import Target
@@ -257,16 +259,35 @@ async def test_scans_on_demand_go_first(fleet: Fleet, served: Served, database: 
         await sweep
 
 
-async def test_an_unconfirmed_failure_is_scanned_again(fleet: Fleet, served: Served) -> None:
+async def test_an_unconfirmed_failure_is_scanned_again(
+    fleet: Fleet, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed, asked = asyncio.Event(), asyncio.Event()
+    put, status = Writer.put, Leases.status
+
+    async def put_once_asked(writer: Writer, result: LeaseResult) -> None:
+        if not result.on_demand:
+            failed.set()
+            await asked.wait()
+        await put(writer, result)
+
+    async def noticed(leases: Leases, id_: int, now: datetime) -> LeaseStatus | None:
+        asked.set()
+        return await status(leases, id_, now)
+
     async with fleet.tls() as port:
         await served.add(port)
     served.now += 13 * HOUR
+    monkeypatch.setattr(Writer, "put", put_once_asked)
+    monkeypatch.setattr(Leases, "status", noticed)
     sweep = asyncio.create_task(served.api.sweep.once())
-    while not served.api.rescans.backlog:
-        await served.call("ping")
-    assert (await row_of(served))[0] == "Valid"
-    await served.call("monitor/scan", id="1")
-    assert "refused" in (await row_of(served))[0]
+    try:
+        await failed.wait()
+        assert (await row_of(served))[0] == "Valid"
+        await served.call("monitor/scan", id="1")
+        assert "refused" in (await row_of(served))[0]
+    finally:
+        asked.set()
     await sweep
 
 
