@@ -1,10 +1,12 @@
 """Changes that the API tells: within a minute of the scan, and never at the cost of the list."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bot.api.client import SSLMonitor
+from bot.app.engine import own_api
 from bot.errors import APIRefused, APIUnreachable, BotError
 from bot.playground.faults import refusal
 from bot.playground.objects import BEN
@@ -63,6 +65,32 @@ async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: Make
         await world.card("~*Newly broken*~", by=BEN)
         (reply,) = [m for m in world.seen(by=BEN) if m.thread_ts == posted.ts]
         assert reply.text.startswith("✅ Fixed: shop")
+
+
+async def test_processes_with_an_api_each_continue_each_others_comparisons(
+    make_world: MakeWorld,
+) -> None:
+    async with make_world(scans=True) as world:
+        assert world.hosts is not None
+        target = next(each for each in world.hosts.targets if each.startswith("shop"))
+        await world.ask(f"/ssl add {target}", "OK", target)
+        before = watcher(world)
+        await before.tick()
+        world.settings = replace(world.settings, api_url="")
+        async with (
+            own_api(
+                world.settings, world.bot.database, hosts=world.hosts.table, now=world.clock
+            ) as world.settings,
+            world.running_bot() as restarted,
+        ):
+            after = watcher(world, restarted)
+            await after.tick()
+            await world.hosts.change(target.partition(":")[0], "break", world.clock())
+            await world.say(f"/ssl scan {target}")
+            await world.settled()
+            for each in (before, after):
+                await each.tick()
+            assert len([m for m in world.seen(by=BEN) if "Newly broken" in m.text]) == 1
 
 
 async def test_what_changed_is_told_without_asking_for_the_list(world: World) -> None:

@@ -107,6 +107,7 @@ class SSLMonitor:
         allow_http: bool = False,
         tls: ssl.SSLContext | None = None,
         timing: Timing | None = None,
+        name: str = "",
     ) -> None:
         if fault := address_fault(url, allow_http=allow_http):
             raise ConfigError([fault])
@@ -120,10 +121,9 @@ class SSLMonitor:
         self._deadline = deadline
         self._scan_deadline = scan_deadline
         self._write_method = write_method
-        self._attempts = attempts
-        self._wait = wait
+        self._attempts, self._wait = attempts, wait
         self._tls = tls
-        self._timing = timing
+        self._timing, self._name = timing, name
         self._in_flight = 0
         self._shared: dict[tuple[str, ...], asyncio.Task[Any]] = {}
         self._changes = 0
@@ -138,8 +138,8 @@ class SSLMonitor:
 
     @property
     def source(self) -> str:
-        """Identifies this API and account, without the key (a hash of both)."""
-        return hashlib.sha256(f"{self._url} {self._key}".encode()).hexdigest()[:32]
+        """Identifies this API and account: a hash of its name, or else of its address and key."""
+        return hashlib.sha256((self._name or f"{self._url} {self._key}").encode()).hexdigest()[:32]
 
     async def measure_clock(self) -> timedelta:
         """Measure the difference between the server's clock and UTC; a bad reply changes nothing.

@@ -62,7 +62,8 @@ async def own_api(
     await embedded.start()
     try:
         log.info("No SSLmonitor API is configured; using the embedded API.")
-        yield replace(settings, api_url=embedded.url, api_key=Secret(key), api_write_method="POST")
+        there = replace(settings, api_url=embedded.url, api_key=Secret(key), api_is_own=True)
+        yield replace(there, api_write_method="POST")
     finally:
         await embedded.close()
 

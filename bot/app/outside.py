@@ -47,6 +47,7 @@ def make_api(
         allow_http=settings.api_allow_http,
         tls=_trusting(settings.api_ca_file) if settings.api_ca_file else None,
         timing=(metrics or Metrics()).api.labels,
+        name="embedded" if settings.api_is_own else "",
     )
 
 

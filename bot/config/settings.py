@@ -1,7 +1,7 @@
 """Every setting, declared once: the table in docs/deploy.md and `check` are built from this."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import time, timedelta
 from pathlib import Path
 from typing import Literal
@@ -27,8 +27,11 @@ AllClear = Literal["daily", "weekly"]
 class Settings:
     """The settings of a program.
 
-    `api_url` is empty if the bot starts the embedded API in its own process.
+    `api_url` is empty if the bot starts the embedded API in its own process; `api_is_own` is set
+    once that runs. Its address and key are new at every start.
     """
+
+    api_is_own: bool = field(default=False)
 
     slack_bot_token: Secret = setting(
         "SLACK_BOT_TOKEN",
@@ -309,4 +312,6 @@ class Settings:
 
 
 #: Every setting by the name of its field, in the order of the table in docs/deploy.md.
-SETTINGS: dict[str, Setting] = {each.name: each.metadata["setting"] for each in fields(Settings)}
+SETTINGS: dict[str, Setting] = {
+    each.name: each.metadata["setting"] for each in fields(Settings) if each.metadata
+}
