@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -9,9 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select, update
 
+from bot.config import Secret
 from bot.playground.faults import InjectedFault, dropped_connection, rate_limit
 from bot.playground.objects import ANN, BEN
 from bot.store.tables import digests
+from tests.test_bot_notices import watcher
 from tests.test_bot_recheck import HOST, expired, watching
 from tests.world import CERTS, Clock, MakeWorld, World, words
 
@@ -251,3 +254,27 @@ async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) 
         await no_bot.say("/ssl delete a.demo.test")  # only asks
         await listing.reached.wait()
     await no_bot.card("The bot is restarting. Try again in a minute.")
+
+
+@pytest.mark.parametrize("host", [HOST, "other.demo.test"])
+async def test_what_people_said_stays_with_the_host_if_the_api_or_its_key_changes(
+    no_bot: World, host: str
+) -> None:
+    no_bot.settings = replace(no_bot.settings, digest_channel=CERTS)
+    number = expired(no_bot)
+    muted = no_bot.api.add("muted.demo.test", days=-1, valid=False)
+    async with no_bot.running_bot():
+        await watcher(no_bot).tick()
+        await no_bot.ask(f"/ssl take {number}", "Taken by Ann")
+        await no_bot.ask(f"/ssl mute {muted} for=7d", "Muted")
+        await no_bot.ask(f"/ssl scan {number}", "EXPIRED")
+        await no_bot.settled()
+    no_bot.api.key = "another-key"
+    no_bot.api.rows[number]["host"] = host
+    no_bot.settings = replace(no_bot.settings, api_key=Secret("another-key"))
+    async with no_bot.running_bot() as bot:
+        await no_bot.settled()
+        stays = {number} if host == HOST else set()
+        assert {*bot.records.rules.marks.claims} == stays
+        assert {*bot.records.rules.marks.mutes} == {muted}
+        assert (await bot.records.seen(number) is not None) is bool(stays)

@@ -73,7 +73,7 @@ class Scheduler:
         """Start all jobs: rechecks and digests at once, notices first after `every`."""
         watches.show = functools.partial(self._show, records)
         self._add(watches.tick, min(RECHECK_TICK, watches.interval))
-        self._add(self._tick, timedelta(minutes=1))
+        self._add(functools.partial(self._tick, records), timedelta(minutes=1))
         self._add(functools.partial(self._refresh, records), timedelta(minutes=1), at_once=False)
         self._add(blindness.tick, timedelta(minutes=1), at_once=False)
         self.notices = notices
@@ -81,7 +81,7 @@ class Scheduler:
             # One run's edits may go on while the next run looks for changes.
             self._add(functools.partial(self._compare, notices), every, at_once=False, instances=2)
             self._add(notices.poll, min(every, CHANGES_EVERY), at_once=False, instances=2)
-        self._add(self._measure, timedelta(hours=1), at_once=False)
+        self._add(functools.partial(self._measure, records), timedelta(hours=1), at_once=False)
         self._add(records.look_again, timedelta(seconds=15), at_once=False)
         self._add(functools.partial(records.forget_old, self._now), timedelta(hours=1))
         self._add(self._boards.catch_up, timedelta(seconds=15), at_once=False)
@@ -117,12 +117,14 @@ class Scheduler:
             notices.fault = str(fault)
             raise
 
-    async def _measure(self) -> None:
+    async def _measure(self, records: Records) -> None:
+        """Read the API's clock, and find out whether its monitors are still the same."""
         try:
             await self._api.measure_clock()
+            await records.forget_others(self._api)
             self._measured = True
         except BotError as error:
-            log.warning("Could not read the API's clock: %s", error)
+            log.warning("Could not read the API's clock and monitors: %s", error)
 
     async def _refresh(self, records: Records) -> None:
         """Show in today's digests what was fixed or taken elsewhere, and end claims if fixed.
@@ -175,9 +177,9 @@ class Scheduler:
         await asyncio.sleep(rows.EDIT_SECONDS)
         await self._boards.draw_all(changed)
 
-    async def _tick(self) -> None:
+    async def _tick(self, records: Records) -> None:
         """Post the digests that are due, once the API's clock is measured: its dates need it."""
         self._ticked_at = time.monotonic()
         if not self._measured:
-            await self._measure()
+            await self._measure(records)
         await self._digests.tick(ready=self._measured)

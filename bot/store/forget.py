@@ -1,14 +1,25 @@
 """What the bot forgets by itself, and after how long; SECURITY.md says the same."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Table, delete, func, or_
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, or_, select
 
 from bot.store.database import PATIENT_SECONDS, Database
 from bot.store.digests import LIST, NOTICES_EDITED
 from bot.store.rechecks import ACTIVE
-from bot.store.tables import deliveries, digests, notes, notices, small_changes, watches
+from bot.store.tables import (
+    claims,
+    deliveries,
+    digests,
+    mutes,
+    notes,
+    notices,
+    sightings,
+    small_changes,
+    standings,
+    watches,
+)
 
 #: Slack's signature is valid for five minutes, so a replay can't come later than that.
 REPLAYED = timedelta(hours=1)
@@ -44,3 +55,32 @@ async def forget_old(database: Database, now: datetime) -> None:
     for table, is_old in OLD.items():
         async with database.quick_write(PATIENT_SECONDS) as connection:
             await connection.execute(delete(table).where(is_old(now)))
+
+
+#: The API and account that the monitors' IDs belong to.
+_API = "api"
+
+
+async def forget_others(
+    database: Database, source: str, hosts: Callable[[], Awaitable[Iterable[tuple[int, str]]]]
+) -> bool:
+    """Forget claims, mutes and sightings after a change of API or account: the IDs mean others now.
+
+    Where an ID has the same host as at the last comparison, only the key has changed, and they
+    stay. `hosts` returns the IDs and hosts of all monitors. Returns whether the API or account has
+    changed. Raises DatabaseUnavailable, and what `hosts` raises.
+    """
+    async with database.quick_read() as connection:
+        before = await connection.scalar(select(notes.c.value).where(notes.c.key == _API))
+        if before == source:
+            return False
+        known = (await connection.execute(select(standings.c.monitor_id, standings.c.target))).all()
+    same = {number for number, _ in {*map(tuple, known)} & {*await hosts()}} if before else set()
+    async with database.quick_write(PATIENT_SECONDS) as connection:
+        for table in (claims, mutes, sightings) if before else ():
+            others = set(await connection.scalars(select(table.c.monitor_id))) - same
+            if others:
+                gone = delete(table).where(table.c.monitor_id == bindparam("number"))
+                await connection.execute(gone, [{"number": number} for number in others])
+        await connection.execute(database.put(notes, {"key": _API, "value": source}))
+    return True

@@ -19,13 +19,14 @@ from bot.errors import DatabaseUnavailable
 from bot.severity import NET_DAYS, Thresholds, ended_mute, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
-from bot.store.forget import forget_old
+from bot.store.forget import forget_old, forget_others
 from bot.store.marks import MarkStore, forget, read_marks
 from bot.store.placeholders import Placeholders
 from bot.store.subscriptions import Subscriptions
 from bot.store.tables import audit, deliveries, sightings, thresholds
 
 if TYPE_CHECKING:
+    from bot.api.client import SSLMonitor
     from bot.api.models import MonitorSummary
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,15 @@ class Records:
         with best_effort(f"forget {len(monitor_ids)} deleted monitors"):
             async with self._database.quick_write() as connection:
                 await forget(connection, monitor_ids)
+
+    async def forget_others(self, api: SSLMonitor) -> None:
+        """Forget what people said about monitors of another API or account. Raises BotError."""
+
+        async def hosts() -> list[tuple[int, str]]:
+            return [(row.id, str(row.target)) for row in await api.list()]
+
+        if await forget_others(self._database, api.source, hosts):
+            await self.refresh_rules()
 
     async def forget_old(self, clock: Callable[[], datetime]) -> None:
         """Delete rows that are too old. Raises DatabaseUnavailable."""
