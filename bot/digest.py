@@ -8,11 +8,13 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from bot.api.client import SSLMonitor
+from bot.api.extras import Extra
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards.digest import DigestContent
@@ -38,16 +40,6 @@ FENCE_TRIES = 3
 DIGESTS_WAITED = 2
 #: The last attempt is this long before the end of the local day.
 LAST_CHANCE = timedelta(minutes=1)
-
-
-class UnreadableHistory(BotError):
-    """The digest may have been posted, and the bot can't read the history to find out."""
-
-    def __init__(self, channel: str, fault: SlackRefused) -> None:
-        super().__init__(
-            f"The digest may not have been posted, and the bot can't read the history of {channel} "
-            f"to find out ({fault.reason}). Invite the bot to the channel."
-        )
 
 
 class DigestPoster(Protocol):
@@ -93,19 +85,30 @@ async def gather(
 
     `until` is when the next digest on a working day is due, if this one looks ahead.
     """
+    days = rules.look_ahead(now, until) if which == ALL else None
+    total = await _counted(api) if days is not None else None
+    in_full: list[dict[str, Any]] = [{}, {"expires": f"<{rules.net_days}"}, {"valid": False}]
+    filters = in_full if total is None else [{"attention": days}]
     try:
         async with asyncio.TaskGroup() as group:
-            ending = group.create_task(api.list(expires=f"<{rules.net_days}"))
-            invalid = group.create_task(api.list(valid=False))
-            everything = group.create_task(api.list())
+            asked = [group.create_task(api.list(**each)) for each in filters]
     except ExceptionGroup as faults:
         raise faults.exceptions[0] from faults
-    answers = (ending.result(), invalid.result(), everything.result())
+    lists = [each.result() for each in asked]
     # in a thread: judging tens of thousands of rows would block the event loop for too long
     found = await asyncio.to_thread(
-        digest_cards.content, *answers, now, rules, which=which, until=until
+        digest_cards.content, *lists, now=now, rules=rules, which=which, until=until
     )
-    return replace(found, unreadable=max(each.unreadable for each in answers), only=str(which))
+    total, unreadable = max(found.total, total or 0), max(each.unreadable for each in lists)
+    return replace(found, total=total, unreadable=unreadable, only=str(which))
+
+
+async def _counted(api: SSLMonitor) -> int | None:
+    """How many monitors there are; None if the API can't leave out those that need no attention."""
+    with suppress(BotError):  # asking for the lists will tell
+        if await api.extras.offers(Extra.ATTENTION, hurry=True):
+            return (await api.account()).used
+    return None
 
 
 class Digest:
@@ -316,7 +319,10 @@ class Digest:
             if await self._state.may_repeat(stored.day, stored.channel):
                 log.warning("Could not look for a lost digest; posting it again: %s", fault)
                 return None
-            raise UnreadableHistory(stored.channel, fault) from fault
+            raise BotError(
+                "The digest may not have been posted, and the bot can't read the history of "
+                f"{stored.channel} to find out ({fault.reason}). Invite the bot to the channel."
+            ) from fault
         return posts[0] if posts else None
 
     async def _deliver(self, stored: StoredDigest, *, posted: str | None) -> bool:

@@ -172,6 +172,17 @@ class Thresholds:
     def __bool__(self) -> bool:
         return bool(self._exact or self._patterns)
 
+    def look_ahead(self, now: datetime, until: datetime | None) -> int | None:
+        """Within how many days a certificate must expire to matter now, or at `until` if given.
+
+        None if any may matter: a threshold in percent has no limit in days.
+        """
+        own = [*self._exact.values(), *(rule for _, rule in self._patterns)]
+        if any(rule.unit == "%" for rule in own):
+            return None
+        ahead = days_left(until, now) + 1 + MOST_ACT.days if until else 0
+        return max(self.net_days, ahead, *(rule.number for rule in own))
+
     def with_fixers(self, who: Mapping[int, str]) -> Thresholds:
         """The same, with who has just fixed monitors, by their IDs."""
         same = copy.copy(self)

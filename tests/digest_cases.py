@@ -31,7 +31,7 @@ def gathered(
     until: datetime | None = None,
 ) -> digest_cards.DigestContent:
     """A digest about these rows."""
-    return digest_cards.content(shown, [], every, NOW, rules, until=until)
+    return digest_cards.content(every, shown, now=NOW, rules=rules, until=until)
 
 
 def _fine(rows: Sequence[MonitorSummary]) -> list[MonitorSummary]:

@@ -5,6 +5,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from bot.api.client import SSLMonitor
+from bot.api.extras import Extra
 from bot.api.models import MonitorList, MonitorSummary
 from bot.dates import Plan
 from bot.errors import BotError
@@ -32,9 +33,13 @@ class Monitors:
     source = "here"
 
     def __init__(self, rows: list[MonitorSummary]) -> None:
+        self.extras = self
         self.rows = rows
         self.asked: list[dict[str, Any]] = []
         self.fault: BotError | None = None
+
+    async def offers(self, _extra: Extra, *, hurry: bool) -> bool:
+        return False
 
     async def list(self, **filters: Any) -> MonitorList:
         self.asked.append(filters)

@@ -322,7 +322,7 @@ def test_a_row_never_becomes_that_of_another_accounts_host_with_the_same_id() ->
 
 def test_an_edited_digest_mentions_nobody() -> None:
     bad = row(valid=False)
-    found = content([], [bad], [bad], NOW, RULES)
+    found = content([bad], [bad], now=NOW, rules=RULES)
     (posted,) = digest(replace(found, left=(bad,), mention="U0BEN"), NOW, day=NOW.date())
     assert "<@U0BEN> Nobody has taken" in str(posted.blocks)
     _, edited = redrawn(posted.text, posted.blocks)

@@ -53,9 +53,9 @@ async def test_a_monitor_whose_last_scan_gave_no_verdict_is_listed() -> None:
 def test_the_whole_list_counts_where_the_apis_filters_say_less_or_more() -> None:
     rows = [row(id=1), row(id=2, valid=False), row(id=3, not_after=NOW + DAY)]
     everything = [*rows, row(id=4, not_after=None)]
-    found = digest_cards.content([], [], everything, NOW, USUAL)  # they broke between the calls
+    found = digest_cards.content(everything, now=NOW, rules=USUAL)  # they broke between the calls
     assert [each.id for each in found.rows] == [2, 3, 4]
-    unfiltered = digest_cards.content([rows[0]], [], [rows[0]], NOW, USUAL)
+    unfiltered = digest_cards.content([rows[0]], [rows[0]], now=NOW, rules=USUAL)
     [message] = digest_cards.digest(unfiltered, NOW, day=NOW.date())
     assert message.text == "✅ All clear: 1 monitor, none due for renewal."
 
@@ -86,7 +86,7 @@ def test_a_certificate_of_several_monitors_counts_once() -> None:
         for n in range(1, 15)
     ]
     [message] = digest_cards.digest(
-        digest_cards.content(one, [], one, NOW, USUAL), NOW, day=NOW.date()
+        digest_cards.content(one, one, now=NOW, rules=USUAL), NOW, day=NOW.date()
     )
     assert "1 certificate of 14 monitors expires within 30 days" in str(message.blocks)
     others = [row(id=n, not_after=NOW + 12 * DAY) for n in range(20, 24)]

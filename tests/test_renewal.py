@@ -170,7 +170,7 @@ def test_details_say_when_the_ca_asks_in_one_line(told: Renewal | str, said: str
 
 def test_the_digest_has_what_the_ca_asks_for_though_it_expires_in_months() -> None:
     rows = [asked(-1, -0.5, id=1), asked(29, 31, id=2), asked(-1, 60, id=3)]
-    assert [each.id for each in content([], [], rows, NOW, RULES).rows] == [1]
+    assert [each.id for each in content(rows, now=NOW, rules=RULES).rows] == [1]
 
 
 def test_a_notice_comes_when_the_window_was_moved_and_is_over() -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mappi
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -24,7 +24,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bot import __version__
-from bot.api.connection import used_once, what_happened
+from bot.api.connection import Timing, used_once, what_happened
 from bot.api.extras import Extras
 from bot.api.models import (
     Account,
@@ -56,15 +56,6 @@ CLOCK_STEP = timedelta(minutes=15)  # every time zone in use is a multiple of it
 MAX_OFFSET = timedelta(hours=14)  # the largest offset in use; beyond it the clock is wrong
 
 
-class Seconds(Protocol):
-    """Records how long requests take, as a Prometheus histogram does."""
-
-    def observe(self, amount: float) -> None:
-        """Record a request that took `amount` seconds."""
-
-
-#: Returns the recorder for an endpoint and an outcome: `answered` or `unreachable`.
-Timing = Callable[[str, str], Seconds]
 #: Entered before a scan; gives whether another process has scanned the monitor meanwhile.
 Turn = Callable[[int], AbstractAsyncContextManager[bool]]
 
@@ -173,17 +164,20 @@ class SSLMonitor:
         port: str | int | None = None,
         valid: bool | None = None,
         expires: str | None = None,
+        attention: int | None = None,
     ) -> MonitorList:
         """The monitors that pass all given filters (`monitor/list`).
 
         `host` may contain `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`;
-        `expires`, in days, is `=30`, `30-60`, `<30` or `>30`.
+        `expires`, in days, is `=30`, `30-60`, `<30` or `>30`. `attention` leaves out the monitors
+        that need none within so many days, if the API has `Extra.ATTENTION`.
         """
         filters = {
             "host": host,
             "port": port,
             "ssl_valid": None if valid is None else str(valid).lower(),
             "ssl_expire_days": expires,
+            "attention_days": attention,
         }
         return await self._read_rows(await self.read("monitor/list", _given(filters)))
 

@@ -2,8 +2,20 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import aiohttp
+
+
+class Seconds(Protocol):
+    """Records how long requests take, as a Prometheus histogram does."""
+
+    def observe(self, amount: float) -> None:
+        """Record a request that took `amount` seconds."""
+
+
+#: Returns the recorder for an endpoint and an outcome: `answered` or `unreachable`.
+Timing = Callable[[str, str], Seconds]
 
 
 @asynccontextmanager

@@ -51,6 +51,7 @@ class Extra(StrEnum):
     PROTOCOL = "monitor/add?protocol"
     EXPECT = "monitor/expect"
     CHANGES = "monitor/changes"
+    ATTENTION = "monitor/list?attention_days"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,27 +104,23 @@ class DigestContent:
 
 
 def content(
-    due: Iterable[MonitorSummary],
-    invalid: Iterable[MonitorSummary],
     everything: Sequence[MonitorSummary],
+    *filtered: Iterable[MonitorSummary],
     now: datetime,
     rules: Thresholds,
-    *,
     which: Selection = ALL,
     until: datetime | None = None,
 ) -> DigestContent:
-    """Merge the API's replies (its filters are ANDed, so the OR takes two calls), worst first.
+    """Merge the API's lists, worst first: all monitors, and what its filters match.
 
-    The net may miss a monitor that is due by a threshold of the team's own or by its CA, or that
-    broke between two calls; the API's filters skip those without a verdict or an expiry date.
+    The filters may miss a monitor that is due by a threshold of the team's own or by its CA, or
+    that broke between two calls; they skip those without a verdict or an expiry date.
     """
     if which != ALL:
-        due, invalid, everything = (
-            [row for row in each if which.takes(row.target)] for each in (due, invalid, everything)
-        )
-    caught = {row.id: row for row in (*due, *invalid)}
+        everything = [row for row in everything if which.takes(row.target)]
+    caught = {row.id: row for each in filtered for row in each if which.takes(row.target)}
     others = [row for row in _maybe_due(everything, now, rules) if row.id not in caught]
-    early = [row for row in others if state_of(row, now, rules).rank <= Rank.DUE]
+    early = [row for row in others if state_of(row, now, rules).rank not in (Rank.UNKNOWN, Rank.OK)]
     undated = (row for row in everything if row.valid is None or row.not_after is None)
     unknown = [row for row in undated if not is_stale(row, now)]
     net = ranked([*caught.values(), *early, *unknown], now, rules)

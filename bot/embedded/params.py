@@ -70,6 +70,12 @@ LIST = (
     _text("port", "`443`, `443,8443`, `!443`, `100-200`, `>=100`", examples=["443,8443"]),
     _text("ssl_valid", "Whether the certificate is valid now", enum=["true", "false"]),
     _text("ssl_expire_days", "Whole days left: `=30`, `30-60`, `<30`, `>30`", examples=["<30"]),
+    _integer(
+        "attention_days",
+        "Only what is invalid, expires or should be renewed within so many days, or has no recent "
+        "scan",
+        *(0, 9999),
+    ),
     _LIMIT,
     _OFFSET,
 )

@@ -2,18 +2,20 @@
 
 `port` and `ssl_expire_days` take terms separated by commas: `443`, `=443`, `<443`, `<=443`,
 `>443`, `>=443`, `100-200`. A `!` in front excludes the term. A row must match one of the terms
-without `!` (if there are any) and none of those with it. `host` has one wildcard, `*`. An empty
+without `!` (if there are any) and none of those with it. `host` has one wildcard, `*`. The page
+lacks `attention_days`, which leaves out what needs no attention within so many days. An empty
 parameter is no filter. Invalid input raises ValueError with a sentence for the caller.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from sqlalchemy import BigInteger, ColumnElement, and_, false, not_, or_, type_coerce
 
+from bot.embedded.ca.facts import date, renewal_start
 from bot.embedded.scan.verdict import Verdict
 from bot.store.tables import monitors
 from bot.target import a_labels, lower_case, normal_host
@@ -24,6 +26,8 @@ _TERM = re.compile(
 )
 _MAX_TERMS = 100
 _DAY = 86_400  # seconds
+#: A scan older than this may need attention, however good its result was.
+_RECENT = timedelta(days=1)
 
 # Both ends included; None is open.
 Range = tuple[int | None, int | None]
@@ -76,19 +80,21 @@ class Filters:
     port: NumberFilter | None = None
     valid: bool | None = None
     days: NumberFilter | None = None
+    attention: int | None = None
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Self:
         """Read the four parameters. Raises ValueError with a sentence for the caller."""
-        host, port, valid, days = (
+        host, port, valid, days, attention = (
             params.get(name, "").strip()
-            for name in ("host", "port", "ssl_valid", "ssl_expire_days")
+            for name in ("host", "port", "ssl_valid", "ssl_expire_days", "attention_days")
         )
         return cls(
             _host_pattern(host) if host else None,
             NumberFilter.parse(port, "port") if port else None,
             _boolean(valid) if valid else None,
             NumberFilter.parse(days, "ssl_expire_days") if days else None,
+            _whole(attention) if attention else None,
         )
 
     def conditions(self, now: datetime) -> list[ColumnElement[bool]]:
@@ -103,6 +109,8 @@ class Filters:
         if self.days is not None:
             clauses.append(monitors.c.not_after.is_not(None))
             clauses.append(_condition(self.days, lambda low, high: _days_range(low, high, now)))
+        if self.attention is not None:
+            clauses.append(_attention(self.attention, now))
         return clauses
 
 
@@ -122,6 +130,24 @@ def valid_now(now: datetime) -> ColumnElement[bool]:
         monitors.c.not_after.is_not(None),
         monitors.c.not_after >= now,
     )
+
+
+def _attention(days: int, now: datetime) -> ColumnElement[bool]:
+    """What is invalid, ends or should be renewed within so many days, or has no recent scan."""
+    scanned, by = monitors.c.scanned_at, date(now + timedelta(days=days + 1))
+    return or_(
+        not_(valid_now(now)),
+        _days_range(None, days, now),
+        and_(monitors.c.renewal.is_not(None), renewal_start(monitors.c.renewal) < by),
+        scanned.is_(None),
+        not_(scanned.between(now - _RECENT, now)),
+    )
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4):
+        raise ValueError("The parameter attention_days must be a number from 0 to 9999.")
+    return int(text)
 
 
 def _boolean(text: str) -> bool:

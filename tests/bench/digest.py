@@ -2,7 +2,8 @@
 
 - `python -m bot digest`, with the embedded API in the same process: under 3 s and 300 MB, at most
   three messages, and one file.
-- the floor beside it: the same process, which reads monitor/list once and does nothing with it.
+- the floor beside it: the same process, which reads the monitors that are due, once, and does
+  nothing with them.
 - the comparison for notices, once the list is there: under 0.5 s with what was seen last read from
   the database, and the event loop never held for more than 50 ms, also by the first comparison.
 - the floor beside it: judging each row once, and reading the table of what was seen with sqlite3.
@@ -45,7 +46,7 @@ DAY = timedelta(days=1)
 MANY, DUE = 100_000, 8_000
 ROUNDS = 3
 MOST_SECONDS, MOST_MB, MOST_COMPARED, MOST_HELD = 3.0, 300.0, 0.5, 0.05
-#: What the digest must do at least: start, open the database, and read the list once.
+#: What the digest must do at least: start, open the database, and read what is due.
 FLOOR = """
 import asyncio, os
 from bot.process import loading
@@ -60,7 +61,7 @@ async def main():
     async with open_database(settings.database_url) as database:
         async with own_api(settings, database) as complete:
             async with make_session(complete.api_url) as session:
-                await make_api(complete, session).list()
+                await make_api(complete, session).list(expires="<30")
 
 asyncio.run(main())
 """

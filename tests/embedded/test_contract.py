@@ -183,7 +183,7 @@ async def test_the_client_reports_rate_and_quota(fleet: Fleet, database: Databas
         assert (caught.value.code, caught.value.retry_after) == (429, 30)
 
 
-FILTERS = ("host", "port", "ssl_valid", "ssl_expire_days", "limit", "offset")
+FILTERS = ("host", "port", "ssl_valid", "ssl_expire_days", "attention_days", "limit", "offset")
 HOSTILE = st.one_of(
     st.text(max_size=40).map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.text("0123456789,!<>=-*.% \\'\"\0;&[]", max_size=40).map(str.encode),

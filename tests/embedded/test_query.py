@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 from sqlalchemy import ScalarResult, Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.embedded.ca.facts import renewal_column
 from bot.embedded.query import Filters, NumberFilter, Range
+from bot.embedded.scan.result import Renewal
 from bot.embedded.scan.verdict import Verdict
 from bot.store.database import Database
 from bot.store.tables import monitors
@@ -26,21 +28,28 @@ from tests.postgres import Cluster
 
 from .fleet import DAY, NOW
 
-SECOND = timedelta(seconds=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+PARAMETERS = ["host", "port", "ssl_valid", "ssl_expire_days"]
 HOSTS = ["www.example.com", "a_b.example.com", "axb.example.com", "example.com", "10.0.0.1", "::1"]
 PORTS = [100, 200, 443, 8443]
 LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 ENDS = [None, NOW - DAY, NOW - SECOND, NOW, NOW + 30 * DAY - SECOND, NOW + 30 * DAY, NOW + 31 * DAY]
 ENDS.append(LAST)
 VERDICTS = [Verdict.VALID, Verdict.EXPIRED, Verdict.REFUSED]
+SCANS = [NOW, NOW - DAY, NOW - DAY - SECOND, NOW + SECOND, None]
+WINDOWS = [None, NOW - DAY, NOW + 31 * DAY - MINUTE, NOW + 31 * DAY, NOW + 90 * DAY]
 
-Row = tuple[str, int, Verdict, datetime | None]
+#: Host, port, verdict, expiry, the last scan, and when the CA's window begins.
+Row = tuple[str, int, Verdict, datetime | None, datetime | None, datetime | None]
 ROWS: dict[int, Row] = dict(
     enumerate(
         (
-            (host, port + number, verdict, end)
-            for host, port in itertools.product(HOSTS, PORTS)
-            for number, (verdict, end) in enumerate(itertools.product(VERDICTS, ENDS))
+            (host, port + number, verdict, end, *scanned_and_window)
+            for (host, port, (number, (verdict, end))), scanned_and_window in zip(
+                itertools.product(HOSTS, PORTS, enumerate(itertools.product(VERDICTS, ENDS))),
+                itertools.cycle(itertools.product(SCANS, WINDOWS)),
+                strict=False,
+            )
         ),
         start=1,
     )
@@ -91,8 +100,10 @@ async def fill(database: Database) -> AsyncConnection:
             "not_after": end,
             "created_at": NOW,
             "next_scan_at": NOW,
+            "scanned_at": scanned,
+            "renewal": window and renewal_column(Renewal("known", window, window + DAY)),
         }
-        for number, (host, port, verdict, end) in ROWS.items()
+        for number, (host, port, verdict, end, scanned, window) in ROWS.items()
     ]
     async with database.write() as connection:
         await connection.execute(insert(monitors), rows)
@@ -109,7 +120,7 @@ def matching(table: Table, **params: str) -> set[int]:
 
 def matches(filters: Filters, row: Row) -> bool:
     """The rule of `Filters.conditions` in Python, for SQL to agree with."""
-    host, port, verdict, not_after = row
+    host, port, verdict, not_after, *_ = row
     valid = verdict is Verdict.VALID and not_after is not None and not_after >= NOW
     days = None if not_after is None else (not_after - NOW).days
     return (
@@ -117,7 +128,15 @@ def matches(filters: Filters, row: Row) -> bool:
         and (filters.port is None or within(filters.port, port))
         and (filters.valid is None or valid is filters.valid)
         and (filters.days is None or (days is not None and within(filters.days, days)))
+        and (filters.attention is None or not valid or needs_attention(filters.attention, row))
     )
+
+
+def needs_attention(within_days: int, row: Row) -> bool:
+    *_, not_after, scanned, window = row
+    far = NOW + (within_days + 1) * DAY
+    soon = any(moment is not None and moment < far for moment in (not_after, window))
+    return soon or scanned is None or not NOW - DAY <= scanned <= NOW
 
 
 def matches_pattern(pattern: str, host: str) -> bool:
@@ -241,6 +260,7 @@ def test_filters_are_anded_and_valid_means_valid_now(table: Table) -> None:
             ("ssl_expire_days", text)
             for text in ("soon", "60-30", "1234567890", "3.5", "<>3", "--")
         ),
+        *(("attention_days", text) for text in ("-1", "<30", "10000", "٣", "3.5")),
         *(("ssl_valid", text) for text in ("yes", "1", "truefalse")),
         *(("host", text) for text in ("a" * 254, "a\0b", "*\ud800", "x\ny")),
         ("port", ",".join(["1"] * 101)),
@@ -249,6 +269,13 @@ def test_filters_are_anded_and_valid_means_valid_now(table: Table) -> None:
 def test_an_invalid_filter_is_refused_with_a_sentence(name: str, text: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}.*\."):
         Filters.parse({name: text})
+
+
+def test_attention_is_needed_by_what_is_invalid_or_near_or_has_no_recent_scan(table: Table) -> None:
+    found = [matching(table, attention_days=str(days)) for days in (0, 29, 30, 31, 9999)]
+    assert found == sorted(found, key=len)
+    assert len({len(each) for each in found}) == 5
+    assert found[-1] < set(ROWS)
 
 
 def test_days_may_be_as_many_as_the_api_can_report(table: Table) -> None:
@@ -266,7 +293,7 @@ def test_days_may_be_as_many_as_the_api_can_report(table: Table) -> None:
 
 
 @DATABASE
-@given(st.sampled_from(["host", "port", "ssl_valid", "ssl_expire_days"]), st.text())
+@given(st.sampled_from([*PARAMETERS, "attention_days"]), st.text())
 def test_any_text_is_accepted_or_refused(table: Table, name: str, text: str) -> None:
     with contextlib.suppress(ValueError):
         matching(table, **{name: text})
@@ -363,7 +390,7 @@ def test_every_spelling_of_a_filter_parses_to_its_value(
     valid: tuple[str, bool | None],
     days: tuple[str, NumberFilter | None],
 ) -> None:
-    params = {"host": host[0], "port": port[0], "ssl_valid": valid[0], "ssl_expire_days": days[0]}
+    params = dict(zip(PARAMETERS, (host[0], port[0], valid[0], days[0]), strict=True))
     value = Filters(host[1], port[1], valid[1], days[1])
     assert Filters.parse(params) == value
     assert Filters.parse(params_of(value)) == value

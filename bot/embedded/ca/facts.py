@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from sqlalchemy import ColumnElement, func
 
 if TYPE_CHECKING:  # only for type checking
     from bot.embedded.scan.result import Renewal
@@ -50,6 +51,8 @@ class RenewalFacts(Struct, gc=False):
 
 
 _RENEWALS = msgspec.json.Decoder(RenewalFacts)
+#: Where the date begins in the column; SQL counts from 1.
+_START = len('{"status":"known","start":"') + 1
 
 
 @lru_cache(maxsize=1000)  # a few authorities issue for many servers
@@ -63,6 +66,11 @@ def date(moment: datetime | None) -> str | None:
 def renewal_column(found: Renewal) -> str | None:
     """A known renewal, as the column of `monitors` stores it."""
     return msgspec.json.encode(RenewalFacts.of(found)).decode() if found.end else None
+
+
+def renewal_start(column: ColumnElement[str | None]) -> ColumnElement[str]:
+    """SQL for when the window of that column begins, in the API's format."""
+    return func.substr(column, _START, 16)
 
 
 def renewal_of(column: str | None) -> RenewalFacts | UnsetType:
