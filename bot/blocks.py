@@ -35,6 +35,9 @@ _MRKDWN = str.maketrans({"*": "∗", "_": "ˍ", "~": "∼", "`": "ʹ"})
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # A date entity as `date` writes it, or a link as `hyperlink` does; the group is its text.
 _ENTITY = re.compile(r"<(?:!date\^|https?:)[^|>]*\|([^>]*)>|<(#\w+)>")
+# How many characters of a date readers see, by its tokens (docs.slack.dev, formatting dates).
+_DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
+_SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
 # A link that people may follow: http or https, in printable ASCII, without a user name.
 _LINK = re.compile(r"https?://[\w.:\[\]-]+(?:[/?#][!#-;=?-_a-{}~]*)?", re.ASCII)
 LONGEST_LINK = 500
@@ -78,6 +81,12 @@ def bare(text: str) -> str:
     for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&amp;", "&")):
         text = text.replace(entity, character)
     return text
+
+
+def width(text: str) -> int:
+    """How many characters a reader sees of finished mrkdwn; an emoji is as wide as two."""
+    shown = bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text))
+    return sum(2 if each > "⸀" else 1 for each in shown)
 
 
 def mention(name: str) -> str:

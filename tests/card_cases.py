@@ -31,7 +31,7 @@ from bot.cards import recheck as recheck_cards
 from bot.cards import replies, slack_faults
 from bot.cards import row as row_cards
 from bot.cards.add import Draft
-from bot.cards.row import text_row
+from bot.cards.monitor import text_row
 from bot.errors import NotAvailable, NotMonitored, SlackRefused, SlackUnreachable, UsageError
 from bot.sighting import Sighting
 from bot.slack.web import view_of, view_of_form

@@ -1,6 +1,7 @@
 """The rows of certificates that several monitors share, and what Details say of a certificate."""
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -19,16 +20,17 @@ from bot.cards.changes import HIDDEN
 from bot.cards.digest import content, digest
 from bot.cards.home import PAGE, Facts, home
 from bot.cards.home import monitors as home_monitors
+from bot.cards.marks import outcome_line
+from bot.cards.monitor import MOST_HOST, text_row
 from bot.cards.monitor import monitor as one_card
 from bot.cards.row import (
-    MOST_HOST,
     busy_row,
     carried,
     group_row,
     grouped,
     list_row,
     more_about_group,
-    text_row,
+    saying,
 )
 from bot.severity import Thresholds, is_fine, state_of
 from bot.sighting import Claim, Marks, Mute
@@ -96,8 +98,31 @@ def test_a_row_that_is_partly_fixed_says_on_how_many_and_who_has_it(
     rules = Thresholds(marks=Marks(claims, mutes))
     rows.append(row(id=3, **old))
     text = str(group_row(rows, NOW, rules, outcome=outcome)["text"]["text"])
-    assert "\n1 of 3 fixed · 🙋 Maximilian" in text
+    assert re.search(r"\n1 of 3 fixed(, 2 broken)? · 🙋 Maximil", text)
+    assert outcome[-8:] in text
     assert len(text.split("\n")) <= 3
+
+
+@pytest.mark.parametrize("host", ["a.test", "a-host-of-two-lines.example", f"{'wm.' * 14}org"])
+@pytest.mark.parametrize("name", ["", "Ann", "Maximilian Mustermann"])
+@pytest.mark.parametrize("kinds", ["1 broken, 4 due", "1 of 5 fixed, 1 broken, 1 urgent, 2 due"])
+def test_a_row_of_several_kinds_counts_them_and_shows_the_result_of_a_press(
+    host: str, name: str, kinds: str
+) -> None:
+    wrong: dict[str, Any] = {"valid": False, "host_match": False, "not_after": NOW + 9 * DAY}
+    ends = [NOW + 80 * DAY, NOW + HOUR] if "fixed" in kinds else [NOW + 9 * DAY] * 2
+    facts = [wrong, *({"not_after": end} for end in (*ends, NOW + 9 * DAY, NOW + 9 * DAY))]
+    some = [row(id=n, target=Target(host), **each) for n, each in enumerate(facts, 1)]
+    claims = {each.id: Claim(each.id, "U0", name, NOW) for each in some if name}
+    said = outcome_line("no change", "Benjamin", NOW)
+    new = group_row(some, NOW, Thresholds(marks=Marks(claims)), outcome=said)
+    for shown in new, saying(saying(new, said), said.replace("no change", "rescanned")):
+        lines = str(shown["text"]["text"]).split("\n")
+        assert len(lines) <= 3
+        assert lines[1].startswith(kinds)
+        assert "Benjamin, <!date" in lines[-1]
+        assert not name or f"🙋 {name[:3]}" in lines[1]
+        assert host[:15] in lines[0]
 
 
 def test_a_pressed_row_of_several_says_since_when_and_who_has_it_if_not_what_fixes_it() -> None:

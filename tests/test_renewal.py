@@ -15,9 +15,9 @@ from bot.api.reading import read_monitor
 from bot.cards import details as detail_cards
 from bot.cards.changes import compare, notice
 from bot.cards.digest import content
-from bot.cards.monitor import headline
+from bot.cards.monitor import headline, text_row
 from bot.cards.monitor import monitor as monitor_card
-from bot.cards.row import list_row, text_row
+from bot.cards.row import list_row
 from bot.severity import (
     ACT_NOW,
     DUE,

@@ -15,6 +15,7 @@ from bot.cards.marks import KINDS, LEAST_NAME, fixed_line
 from bot.cards.monitor import read_ranges
 from bot.cards.row import (
     BUSY,
+    COUNTED,
     GONE,
     MOST_RESCANNED,
     PART,
@@ -27,11 +28,9 @@ from bot.cards.row import (
 from bot.errors import BotError
 from bot.severity import (
     ACT_NOW,
-    DUE,
     EXPIRED,
     OK,
     ON_SCHEDULE,
-    OVERDUE,
     UNKNOWN,
     UNREACHABLE,
     Rank,
@@ -48,15 +47,7 @@ _NOW = re.compile(r"^(✅|↻|Now:|Rows below:).*?When posted: ")
 #: How a digest counts monitors without a row; and how a first line of several monitors ends.
 _IN_THREAD = re.compile(r"([\d,]+) more monitors? in the thread\.")
 _GROUP = re.compile(r"`~?(?: #\d+)? (?:and |\+)([\d,]+)(?: more)?$", re.MULTILINE)
-#: What the rows count as in the first lines of a digest, by their first character.
-_COUNTED = {
-    **dict.fromkeys((EXPIRED.symbol, UNREACHABLE.symbol), "broken"),
-    ACT_NOW.symbol: "urgent",
-    OVERDUE.symbol: "overdue",
-    DUE.symbol: "due",
-    UNKNOWN.symbol: "unknown",
-}
-_POSTED = re.compile(rf"([\d,]+) ({'|'.join(dict.fromkeys(_COUNTED.values()))})\b")
+_POSTED = re.compile(rf"([\d,]+) ({'|'.join(KINDS)})\b")
 #: How the line about the monitors that a notice has no room for ends once all or some are fixed.
 _OVER, _LEFT_OF = (
     " ✅ None of these needs attention now.",
@@ -365,10 +356,10 @@ def _now(rows: Sequence[str], posted: str, blocks: str) -> str:
     """
     now, were, counted_then = Counter[str](), Counter[str](), _POSTED.findall(posted)
     for row in rows:
-        if row[:1] in _COUNTED and not _is_gone(row):
+        if row[:1] in COUNTED and not _is_gone(row):
             differ = _POSTED.findall(found[0] if (found := PART.search(row)) else "")
             some = {kind: int(number) for number, kind in differ}
-            now.update(some or {_COUNTED[row[:1]]: _number(row) - _fixed_of(row)})
+            now.update(some or {COUNTED[row[:1]]: _number(row) - _fixed_of(row)})
     numbers = [int(number.replace(",", "")) for number, _ in counted_then]
     room = sum(numbers) - sum(int(each.replace(",", "")) for each in _IN_THREAD.findall(blocks))
     for number, (_, kind) in zip(numbers, counted_then, strict=True):

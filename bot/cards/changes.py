@@ -31,7 +31,7 @@ from bot.blocks import (
     section,
 )
 from bot.cards.marks import names_changed
-from bot.cards.monitor import headline, ranges
+from bot.cards.monitor import headline, ranges, text_row
 from bot.cards.row import (
     MOST_RESCANNED,
     group_row,
@@ -40,7 +40,6 @@ from bot.cards.row import (
     more_about_group,
     rescan_certificate,
     row_id,
-    text_row,
 )
 from bot.dates import HOUR, Subscription
 from bot.severity import Rank, Thresholds, is_late, mute_of, state_of

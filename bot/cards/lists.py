@@ -26,9 +26,9 @@ from bot.blocks import (
 )
 from bot.cards import replies
 from bot.cards import table as table_cards
-from bot.cards.monitor import headline, ranges
+from bot.cards.monitor import headline, ranges, text_row
 from bot.cards.monitor import monitor as monitor_card
-from bot.cards.row import BUSY, MOST_RESCANNED, group_row, grouped, text_row
+from bot.cards.row import BUSY, MOST_RESCANNED, group_row, grouped
 from bot.dates import HOUR
 from bot.errors import BotError
 from bot.severity import (

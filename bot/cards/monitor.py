@@ -19,6 +19,7 @@ from bot.blocks import (
     ago,
     bare,
     button,
+    clip,
     code,
     confirmation,
     context,
@@ -43,6 +44,7 @@ from bot.severity import (
     ON_SCHEDULE,
     OVERDUE,
     UNKNOWN,
+    WRONG_NAME,
     Rank,
     State,
     Thresholds,
@@ -63,6 +65,8 @@ from bot.target import Target
 CardLink = tuple[str, str]
 DETAILS: CardLink = ("Details", "details")
 HISTORY: CardLink = ("History", "history")
+#: The characters that fit into a line of a row on a phone, and those in code.
+LINE, MOST_HOST = 38, 32
 
 
 def argument(row: MonitorSummary) -> str:
@@ -108,6 +112,17 @@ def title(state: State, target: Target, *, struck: bool = False) -> str:
     return f"{state.symbol} *{state.word}* · {host}"
 
 
+def row_host(host: str, monitor_id: int, more: str = "", most: int = MOST_HOST) -> str:
+    """A host in one line of a phone, without its middle if need be, and `more` behind it.
+
+    A shortened one gets its ID: others may differ in their middle alone.
+    """
+    longer = f" #{monitor_id}{more}"
+    if len(host) + len(more) > most or "…" in host:
+        host, more = f"{host[: most - len(longer) - 7]}…{host[-6:]}", longer
+    return code(host) + more
+
+
 def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     """The lock-screen line of one monitor, in plain text: `api.example.com EXPIRED 4 h ago`."""
     host, state = plain(row.target.short, 100), state_of(row, now, rules)
@@ -118,6 +133,65 @@ def headline(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     left = days_text(days_left(row.not_after, now))
     why = ", the CA asks to renew now" if state is ACT_NOW and ca_asks_now(row, now) else ""
     return f"{host} {state.word}{why}, expires {left} ({utc(row.not_after)})"
+
+
+def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
+    """A monitor as one line of mrkdwn, for the end of a long list or digest."""
+    state = state_of(row, now, rules)
+    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
+    if state is EXPIRED and row.not_after is not None:
+        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
+    elif row.not_after is not None:
+        left = days_text(days_left(row.not_after, now))
+        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
+    elif text := safe(row.message, 60):
+        parts.append(text)
+    parts += caa(row, state)
+    if state is ACT_NOW and (asked := ca_request(row, now)):
+        parts.append(asked)
+    return " · ".join([*parts, f"#{row.id}"])
+
+
+def caa(row: MonitorSummary, state: State) -> list[str]:
+    """That a renewal which is due will fail, since CAA records forbid the CA."""
+    due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
+    return [f"⚠️ CAA forbids {safe(row.issuer, 20) or 'its CA'}"] if row.caa_refuses and due else []
+
+
+def row_facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> list[str]:
+    """What matters in this state: since when, until when, or what is wrong; in full, then short."""
+    end = row.not_after
+    if state is NEVER_SCANNED:
+        return ["No scan has run yet"]
+    if state is UNKNOWN:
+        known = "expiry date could not be read" if row.valid else "last scan gave no verdict"
+        return [f"The {known}"]
+    if state is NOT_ALLOWED:
+        return ["SSLmonitor isn't allowed to scan this address", "This address may not be scanned"]
+    if end is None or state.rank is Rank.BROKEN:
+        return _broken(row, state, now)
+    left, day = days_text(days_left(end, now)), date(end, "{date_short}")
+    facts = [f"Expires {day}, {left}", f"Expires {left}"]
+    if state is OVERDUE:
+        due_at = date(end - limits_of(row, rules).due, "{date_short}")
+        return [f"{facts[0]}; renewal was due {due_at}", *facts]
+    asked = ca_request(row, now)
+    urgent = [f"{each}; {asked}" for each in facts] if asked else [f"{facts[0]}; renew it now"]
+    return [*urgent, *facts] if state is ACT_NOW else facts
+
+
+def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
+    if state is EXPIRED and row.not_after is not None:
+        how_long = since(row.not_after, now)
+        begun = date(row.not_after, "{date_short} {time}")
+        return [f"Since {begun}, {how_long}", f"Expired {how_long}"]
+    if state is NOT_YET_VALID and row.not_before is not None:
+        return [f"Not valid before {date(row.not_before, f'{{date_short}}{part}')}"
+                for part in (" {time}", "")]  # fmt: skip
+    text = safe(row.message, 120).rstrip(".") or "The certificate could not be read"
+    kind, _, detail = text.partition(": ")
+    short = f"{detail[:1].upper()}{detail[1:]}" if detail and state is WRONG_NAME else kind
+    return [text, short, clip(short, LINE)]
 
 
 def _expires(not_after: datetime, now: datetime) -> str:

@@ -6,7 +6,7 @@ On a phone that is 390 pixels wide, three lines fit beside the row's only button
 import json
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -18,24 +18,26 @@ from bot.blocks import (
     actions,
     bare,
     button,
-    clip,
     code,
     context,
-    date,
     menu,
     plain,
     safe,
     section,
     since,
+    width,
 )
 from bot.cards.marks import KINDS, dated, day_of, differing, end_of, fixed_line, of_some
 from bot.cards.monitor import (
+    LINE,
+    MOST_HOST,
     argument,
     awaited,
-    ca_request,
-    days_text,
+    caa,
     elsewhere,
     ranges,
+    row_facts,
+    row_host,
     title,
     watch_button,
 )
@@ -43,24 +45,18 @@ from bot.severity import (
     ACT_NOW,
     DUE,
     EXPIRED,
-    NEVER_SCANNED,
-    NOT_ALLOWED,
-    NOT_YET_VALID,
     OK,
     ON_SCHEDULE,
     OVERDUE,
     REVOKED,
     UNKNOWN,
-    WRONG_NAME,
+    UNREACHABLE,
     Rank,
-    State,
     Thresholds,
     claim_of,
-    days_left,
     is_ahead,
     is_fine,
     is_stale,
-    limits_of,
     mute_of,
     note_of,
     state_of,
@@ -77,26 +73,30 @@ MOST_RESCANNED = 100
 #: Stands in a menu for IDs that have no room there, which is of so many characters; the first
 #: button below the row has them all.
 THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certificate {"which": ""}')
-#: The lines that fit beside a row's button on a phone, the characters in each, and those in code.
-LINES, LINE, MOST_HOST = 3, 38, 32
+#: The lines that fit beside a row's button on a phone.
+LINES = 3
 #: How a note begins; what a row says of which only some monitors are fixed; and who pressed.
 _KIND = rf"\d+ (?:{'|'.join(KINDS)})"
 NOTE, PART = (
     "📝",
     re.compile(rf"^(?:(\d+) of \d+ fixed(?:, {_KIND})*|{_KIND}(?:, {_KIND})+)", re.MULTILINE),
 )
+#: What rows count as, by their first character.
+_SYMBOLS = (each.symbol for each in (EXPIRED, UNREACHABLE, ACT_NOW, OVERDUE, DUE, UNKNOWN))
+COUNTED = dict(zip(_SYMBOLS, (KINDS[0], *KINDS), strict=True))
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
+#: The first line of a row of several: its symbol, its host, and how many others it has.
+_TITLE = re.compile(r"(\S+) .*`([^`]+)`.* (?:\+|and )([\d,]+)(?: more)?")
 #: The least characters of a clipped name, with its symbol.
 LEAST_NAME = 5
+#: The possible layouts of a row, the best one first; each consists of its lines.
+_Layouts = Iterator[Sequence[str]]
 #: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
 #: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
 _LONG = re.compile(r"^(Since|Expires) <!date[^>]*>, ")
 _FINE, _DUE = (OK.symbol, ON_SCHEDULE.symbol), (ACT_NOW.symbol, OVERDUE.symbol, DUE.symbol)
 _NOT_BAD = (*_FINE, BUSY, UNKNOWN.symbol)
-#: How many characters of a date readers see, by its tokens (docs.slack.dev, formatting dates).
-_DATES = {"{date_short}": 12, "{date_short} {time}": 21, "{time}": 8, "{ago}": 12}
-_SHOWN_DATE = re.compile(rf"<!date\^[0-9]+\^({'|'.join(map(re.escape, _DATES))})\|[^>]*>")
 
 
 def list_row(row: MonitorSummary, now: datetime, rules: Thresholds, *, outcome: str = "") -> Block:
@@ -163,7 +163,7 @@ def group_row(
     worst, others = members[states.index(state)], len(members) - 1
     done = state.rank >= Rank.ON_SCHEDULE and worst.expected_at is None
     target, struck = worst.target, bool(outcome) and done
-    facts = _facts(worst, state, now, rules)
+    facts = row_facts(worst, state, now, rules)
     new = awaited(worst, now)
     if differ := differing([each.rank for each in states]):
         facts, outcome = [differ], of_some(outcome)
@@ -176,21 +176,10 @@ def group_row(
         facts = [*(f"{each} · {said[0].lower()}{said[1:]}" for each in facts), said, *facts]
     last, lowest = outcome or _note(worst, rules), min(row.id for row in members)
     first = _first(title(state, target, struck=struck), target, lowest, others)
-    below = _below(first, facts, _who(members, worst, now, rules), last)
+    text = _lines(first, facts, _who(members, worst, now, rules), last, lowest)
     press = _rescan(members, target.short)
-    row = section("\n".join([first, *below]), accessory=press, block_id=row_id(lowest))
+    row = section(text, accessory=press, block_id=row_id(lowest))
     return row if state.rank is Rank.BROKEN else dated(row, day_of(worst.not_after))
-
-
-def row_host(target: Target, monitor_id: int, more: str = "") -> str:
-    """A host in one line of a phone, without its middle if need be, and `more` behind it.
-
-    A shortened one gets its ID: others may differ in their middle alone.
-    """
-    host, longer = target.short, f" #{monitor_id}{more}"
-    if len(host) + len(more) > MOST_HOST:
-        host, more = f"{host[: MOST_HOST - len(longer) - 7]}…{host[-6:]}", longer
-    return code(host) + more
 
 
 def _first(title_text: str, target: Target, monitor_id: int, others: int) -> str:
@@ -199,7 +188,7 @@ def _first(title_text: str, target: Target, monitor_id: int, others: int) -> str
     whole, short = f"{title_text} and {others:,} more" if others else title_text, title_text + more
     if _title_lines(whole) < LINES:
         return min(whole, short, key=_title_lines)
-    shown, space, rest = row_host(target, monitor_id, more).partition(" ")
+    shown, space, rest = row_host(target.short, monitor_id, more).partition(" ")
     return title_text.replace(code(target.short), shown) + space + rest
 
 
@@ -221,35 +210,80 @@ def certificate_ids(numbers: Iterable[int]) -> list[str]:
     return [str(number) for number in sorted(numbers)[:MOST_RESCANNED]]
 
 
-def _below(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> list[str]:
-    """The lines below the first: what matters and who has it, then the result of a press.
+def _lines(first: str, facts: Sequence[str], who: Sequence[str], last: str, number: int) -> str:
+    """The text of a row: what matters and who has it, then the result of a press.
 
-    A phone shows at most LINES: of the `facts`, the first that fits is used, if any. A note is left
-    out where it would hide them.
+    A phone shows at most LINES: the first layout that fits is used, or else the last.
     """
-    room = LINES - _title_lines(first) - bool(last)
-    lines = [" · ".join([fact, *who]) for fact in facts]
-    part = [fact for fact in facts[:1] if PART.match(fact)]
-    if who and last and not part and not last.startswith(NOTE):
-        lines.append(" · ".join(who))
-    fits = next((line for line in lines if _width(line) <= room * LINE), None)
-    if fits is None and (last or part):
-        note = last.startswith(NOTE)
-        return _below(first, facts, who, "") if note else [_one_line(part, who, last)]
-    fits = fits or (" · ".join(who) if who else lines[-1])
-    return [fits, last] if last else [fits]
+    layouts = _layouts(first, facts, who, last)
+    if facts and PART.match(facts[0]):
+        layouts = _layouts_of_some(first, facts[0], who, last, number)
+    for layout in layouts:
+        top, *below = filter(None, layout)
+        if sum(math.ceil(width(line) / LINE) for line in below) <= LINES - _title_lines(top):
+            break
+    return "\n".join([top, *below])
 
 
-def _one_line(part: Sequence[str], who: Sequence[str], last: str) -> str:
-    """How many are fixed, who has it, and the result of the press, in one line of a phone."""
-    owner = [each for each in who if each.startswith(_WHO[0])]
-    short = last.replace("rescanned · ", "") if part else _PRESSED_BY.sub(", ", last)
-    rest = [] if part else [short]
-    room = LINE - _width(" · ".join([*part, *rest])) - 6
-    clipped = [[safe(bare(each), room), *rest] for each in owner if room > LEAST_NAME]
-    choices = [[*who, last], [*owner, last], [*owner, short], *clipped, [last], [short], []]
-    lines = [" · ".join(filter(None, [*part, *parts])) for parts in choices]
-    return next((line for line in lines if line and _width(line) <= LINE), short)
+def _layouts(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> _Layouts:
+    """The lines of a row, ever shorter; a note is left out where it would hide the facts."""
+    yield from ((first, _joined(fact, *who), last) for fact in facts)
+    if last.startswith(NOTE):
+        last = ""
+        yield from ((first, _joined(fact, *who)) for fact in facts)
+    if who:
+        yield first, _joined(*who), last
+    owner, short = _owner(who), _PRESSED_BY.sub(", ", last)
+    clipped = [*_clipped(owner, short), short] if _clipped(owner, short) else [last]
+    for parts in ([*who, last], [*owner, last], [*owner, short], clipped, [short]) if last else ():
+        yield first, _joined(*parts)
+
+
+def _layouts_of_some(first: str, part: str, who: Sequence[str], last: str, number: int) -> _Layouts:
+    """The lines of a row of which only some monitors are fixed, or which differ as `part` says.
+
+    The word for the worst state makes room where that is said by the kinds, too.
+    """
+    said, owner = "" if last.startswith(NOTE) else last, _owner(who)
+    short, brief = said.replace("rescanned · ", ""), _brief(first, part, number)
+    tails = (("", said), (short, ""), (_PRESSED_BY.sub(", ", short), ""))
+    full = first, part
+    for (top, kinds), people in (
+        (full, who),
+        (full, owner),
+        (brief, owner),
+        (brief, None),
+        (brief, ()),
+    ):
+        for tail, below in tails:
+            names = _clipped(owner, kinds, tail) if people is None else people
+            line = _joined(kinds, *names, tail)
+            if not tail or width(line) <= LINE or width(kinds) > LINE:
+                yield top, line, below
+
+
+def _joined(*parts: str) -> str:
+    return " · ".join(filter(None, parts))
+
+
+def _owner(who: Sequence[str]) -> list[str]:
+    return [each for each in who if each.startswith(_WHO[0])]
+
+
+def _clipped(owner: Sequence[str], *rest: str) -> list[str]:
+    """Who has a monitor, cut to what the `rest` of a line leaves; empty if that is too little."""
+    room = -width(_joined(*rest)) % LINE - 6
+    return [safe(bare(each), room) for each in owner if room > LEAST_NAME]
+
+
+def _brief(first: str, part: str, number: int) -> tuple[str, str]:
+    """The first line without the state's word, in one line of a phone, and the part with it."""
+    if not (found := _TITLE.fullmatch(first)):
+        return first, part
+    symbol, host, others = found.groups()
+    if some := re.fullmatch(r"(\d+) of (\d+) fixed", part):
+        part = f"{part}, {int(some[2]) - int(some[1])} {COUNTED[symbol]}"
+    return f"{symbol} {row_host(host, number, f' +{others}', MOST_HOST - 3)}", part
 
 
 def carried(old: Block, new: Block, now: datetime) -> Block:
@@ -289,28 +323,22 @@ def saying(row: Block, outcome: str) -> Block:
     fact = " · ".join(part for part in parts if part not in who)
     clause = fact.partition("; ")[0]
     short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
-    below = _below(first, [fact, clause, short] if fact else [], who, outcome)
-    said = {**row["text"], "text": "\n".join([first, *below])}
+    facts, number = [fact, clause, short] if fact else [], int(str(row["block_id"])[4:])
+    said = {**row["text"], "text": _lines(first, facts, who, outcome, number)}
     return dated({**row, "text": said}, end_of(row))
 
 
 def _title_lines(first: str) -> int:
     """How many of a phone's lines the first line takes: bold capitals and code are wide."""
-    state, _, host = first.partition(" · ")
-    wide = _width(host.replace("~", "")) * 1.1 + 2
+    state, _, host = first.rpartition(" · ")
+    wide = width(host.replace("~", "")) * 1.1 + 2
     together = wide + (len(state) - 2) * 1.4 + 3
     return 1 if together <= LINE else 1 + math.ceil(wide / LINE)
 
 
-def _width(text: str) -> int:
-    """How many characters a reader sees of finished mrkdwn; an emoji is as wide as two."""
-    shown = bare(_SHOWN_DATE.sub(lambda found: "x" * _DATES[found[1]], text))
-    return sum(2 if each > "⸀" else 1 for each in shown)
-
-
 def busy_row(target: Target | None, monitor_id: int, who: str) -> Block:
     """The row while a scan runs: it has no button."""
-    host = row_host(target, monitor_id) if target else code(f"#{monitor_id}")
+    host = row_host(target.short, monitor_id) if target else code(f"#{monitor_id}")
     by = f" · {safe(who, 60)}" if who else ""
     return section(f"{BUSY} · {host}{by}", block_id=row_id(monitor_id))
 
@@ -360,47 +388,6 @@ def more_about(row: MonitorSummary, now: datetime, rules: Thresholds) -> Block |
     return actions(watch_button(row, "below"), take, choices) | {"block_id": f"more:{row.id}"}
 
 
-def _facts(row: MonitorSummary, state: State, now: datetime, rules: Thresholds) -> list[str]:
-    """What matters in this state: since when, until when, or what is wrong; in full, then short."""
-    end = row.not_after
-    if state is NEVER_SCANNED:
-        return ["No scan has run yet"]
-    if state is UNKNOWN:
-        known = "expiry date could not be read" if row.valid else "last scan gave no verdict"
-        return [f"The {known}"]
-    if state is NOT_ALLOWED:
-        return ["SSLmonitor isn't allowed to scan this address", "This address may not be scanned"]
-    if end is None or state.rank is Rank.BROKEN:
-        return _broken(row, state, now)
-    left, day = days_text(days_left(end, now)), date(end, "{date_short}")
-    facts = [f"Expires {day}, {left}", f"Expires {left}"]
-    if state is OVERDUE:
-        due_at = date(end - limits_of(row, rules).due, "{date_short}")
-        return [f"{facts[0]}; renewal was due {due_at}", *facts]
-    asked = ca_request(row, now)
-    urgent = [f"{each}; {asked}" for each in facts] if asked else [f"{facts[0]}; renew it now"]
-    return [*urgent, *facts] if state is ACT_NOW else facts
-
-
-def _caa(row: MonitorSummary, state: State) -> list[str]:
-    """That a renewal which is due will fail, since CAA records forbid the CA."""
-    due = state is EXPIRED or Rank.ACT_NOW <= state.rank <= Rank.DUE
-    return [f"⚠️ CAA forbids {safe(row.issuer, 20) or 'its CA'}"] if row.caa_refuses and due else []
-
-
-def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
-    if state is EXPIRED and row.not_after is not None:
-        ago = since(row.not_after, now)
-        return [f"Since {date(row.not_after, '{date_short} {time}')}, {ago}", f"Expired {ago}"]
-    if state is NOT_YET_VALID and row.not_before is not None:
-        return [f"Not valid before {date(row.not_before, f'{{date_short}}{part}')}"
-                for part in (" {time}", "")]  # fmt: skip
-    text = safe(row.message, 120).rstrip(".") or "The certificate could not be read"
-    kind, _, detail = text.partition(": ")
-    short = f"{detail[:1].upper()}{detail[1:]}" if detail and state is WRONG_NAME else kind
-    return [text, short, clip(short, LINE)]
-
-
 def _note(row: MonitorSummary, rules: Thresholds) -> str:
     note = note_of(row, rules)
     return f"{NOTE} {safe(note, LINE - 4)}" if note else ""
@@ -413,7 +400,7 @@ def _who(
 
     For several monitors, that is only said if it is true of all that aren't fine.
     """
-    parts = _caa(worst, state_of(worst, now, rules))
+    parts = caa(worst, state_of(worst, now, rules))
     bad = [row for row in members if not is_fine(row, now, rules)] or [worst]
     claims = [claim_of(row, now, rules) for row in bad]
     if all(claims):
@@ -431,20 +418,3 @@ def _who(
 def row_id(monitor_id: int) -> str:
     """The block id of a monitor's row."""
     return f"row:{monitor_id}"
-
-
-def text_row(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
-    """A monitor as one line of mrkdwn, for the end of a long list or digest."""
-    state = state_of(row, now, rules)
-    parts = [f"{state.symbol} {state.word}", code(str(row.target), 120)]
-    if state is EXPIRED and row.not_after is not None:
-        parts.append(f"{date(row.not_after, '{date_short}')}, {since(row.not_after, now)}")
-    elif row.not_after is not None:
-        left = days_text(days_left(row.not_after, now))
-        parts.append(f"{date(row.not_after, '{date_short}')}, {left}")
-    elif text := safe(row.message, 60):
-        parts.append(text)
-    parts += _caa(row, state)
-    if state is ACT_NOW and (asked := ca_request(row, now)):
-        parts.append(asked)
-    return " · ".join([*parts, f"#{row.id}"])

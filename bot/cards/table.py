@@ -25,7 +25,7 @@ from bot.blocks import (
     section,
     utc,
 )
-from bot.cards.row import text_row
+from bot.cards.monitor import text_row
 from bot.dates import DAY
 from bot.errors import BotError, SlackRefused, SlackUnreachable
 from bot.severity import Rank, Thresholds, days_left, limits_of, mute_of, state_of

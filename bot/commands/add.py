@@ -14,7 +14,7 @@ from bot.cards import add as add_cards
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
 from bot.cards.add import NO_PROXIES, NO_STARTTLS, PROGRESS_EVERY, Draft
-from bot.cards.row import text_row
+from bot.cards.monitor import text_row
 from bot.commands import after_scan
 from bot.commands.lookup import MAX_TARGETS, NO_HOSTS, bare_word, router, rows_of
 from bot.commands.router import FILLERS, Call

@@ -88,11 +88,15 @@ def every_row() -> list[Block]:
 
 
 def taken_by_a_long_name(members: Sequence[MonitorSummary], outcome: str) -> list[Block]:
-    """Rows of one certificate, of which none, one or all are fixed."""
+    """Rows of one certificate: none, one or all are fixed, or they differ."""
     fine = msgspec.structs.replace(members[0], valid=True, not_after=NOW + 80 * DAY)
     claims = {each.id: Claim(each.id, "U0ANN", LONG_NAME, NOW) for each in members}
     rules, shown = Thresholds(marks=Marks(claims)), list[Block]()
-    for some in (members, [fine, *members[1:]]):
+    due, soon = (
+        msgspec.structs.replace(fine, not_after=NOW + days * DAY, id=members[days].id)
+        for days in (9, 1)
+    )
+    for some in (members, [fine, *members[1:]], [fine, due, soon, *members[3:]]):
         shown += [group_row(some, NOW, rules, outcome=said) for said in ("", outcome, LONG)]
     all_fine = {each.id: msgspec.structs.replace(fine, id=each.id) for each in members}
     fixed = refreshed(group_row(members, NOW, rules), all_fine, NOW, rules)
