@@ -246,6 +246,21 @@ async def test_one_call_that_slack_refuses_spoils_nothing_else(world: World) -> 
     await world.ask("/ssl scan api.demo.test", "OK", "asked by ben", by=BEN)
 
 
+async def test_a_change_is_announced_once_whatever_slack_answers(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.005)
+    for fault in (
+        *(rate_limit(0.01), dropped_connection(), dropped_connection(after=True)),
+        *(http_answer(500), refusal("internal_error"), refusal("fatal_error", after=True)),
+    ):
+        number = world.api.add("api.demo.test", days=-1, valid=False)
+        world.slack.faults.add("chat.postMessage", fault)
+        await world.say(f"/ssl take {number}")
+        await world.settled()
+        assert len([m for m in world.seen(by=BEN) if "has taken" in m.text]) == number - 100
+
+
 async def test_what_slack_says_in_json_or_leaves_out_is_no_bug(world: World) -> None:
     json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
     world.slack.faults.add("response_url", json_answer, times=9)

@@ -25,6 +25,11 @@ async def test_home_shows_counts_and_the_worst_first(world: World) -> None:
     assert labels(home) == [*ALWAYS, *["Rescan"] * PAGE, "Next"]
     assert "fine.demo.test" not in text
 
+    world.slack.faults.add("views.publish", refusal("invalid_arguments"))
+    home = await world.open_home("31 monitors", "`gone.demo.test`", by=BEN)
+    assert {block["type"] for block in home.blocks} == {"section"}
+    assert labels(home) == []
+
 
 async def test_home_needs_two_calls_at_once_and_tells_a_failed_rescan(
     world: World,

@@ -219,7 +219,7 @@ async def test_a_digest_claimed_by_a_clock_ahead_is_posted_once(make_world: Make
 async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
     no_bot: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.slack.views.CONFIRM_SECONDS", 0.05)
+    monkeypatch.setattr("bot.slack.surfaces.CONFIRM_SECONDS", 0.05)
     no_bot.api.add("a.demo.test")
     async with no_bot.running_bot():
         asked = await no_bot.ask("/ssl delete a.demo.test", "Delete the")

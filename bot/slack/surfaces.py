@@ -243,7 +243,7 @@ class EditablePost:
         return False
 
     async def _posted(self, message: Message) -> str:
-        """Post the message, and return its ts; if Slack's reply was lost, look it up.
+        """Post the message, and return its ts; if Slack's reply was lost, look before repeating it.
 
         If the bot ends meanwhile, `ts` is set all the same: “Scanning…” must not stay.
         """
@@ -252,24 +252,25 @@ class EditablePost:
         try:
             return await asyncio.shield(posting)
         except SlackUnreachable:
-            if ts := await self._found(message):
-                return ts
-            raise
+            ts = await self._found(message)
+            if ts is None:
+                raise
+            return ts or await self._web.post(self._channel, message, self._thread_ts)
         except asyncio.CancelledError:
             await asyncio.wait({posting}, timeout=CONFIRM_SECONDS)
             posted = posting.done() and not posting.exception()
-            self.ts = posting.result() if posted else await self._found(message)
+            self.ts = posting.result() if posted else await self._found(message) or None
             posting.cancel()
             raise
 
     async def _found(self, message: Message) -> str | None:
-        """The ts of this message if Slack has it, and the bot may read the history."""
+        """The ts of this message; empty if Slack lacks it, None if the history can't be read."""
         try:
             posts = await self._web.find_posts(self._channel, message, None, self._thread_ts)
         except (SlackRefused, SlackUnreachable) as error:
             log.info("conversations.history failed in %s: %s", self._channel, error)
-            posts = []
-        return next(iter(posts), None)
+            return None
+        return next(iter(posts), "")
 
     async def answer(
         self,

@@ -13,7 +13,7 @@ from bot.commands.router import Command
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.access import Access
 from bot.slack.requests import Asker, Origin, Request
-from bot.slack.surfaces import CONFIRM_SECONDS, EDIT_PATIENCE, EditablePost, Surface
+from bot.slack.surfaces import EDIT_PATIENCE, EditablePost, Surface
 from bot.slack.web import SlackWeb, view_of, view_of_form
 from bot.store.monitors import Records
 from bot.store.placeholders import HOME, Placeholder
@@ -247,18 +247,24 @@ def _working(channel: str = "") -> Block:
 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
-    """Announce a change in the channel, in one line; in a direct message the answer is enough."""
+    """Announce a change in the channel, in one line; in a direct message the answer is enough.
+
+    A limit is waited out, and a line that Slack may have is looked up before it is repeated.
+    """
     channel = message.announce_in or channel
     if not channel or channel.startswith("D"):
         return
-    line = Message(bare(message.announce), (section(message.announce),))
-    posting = asyncio.create_task(web.post(channel, line))
+    line = Message(bare(message.announce), (section(message.announce),), public=True)
+    post = EditablePost(web, channel)
+
+    async def show(line: Message) -> None:
+        await post.show(line)
+
+    async def wait(_: Message) -> None:
+        """The asker has the answer already, and so isn't told that Slack limits the bot."""
+
     try:
-        await asyncio.shield(posting)
-    except asyncio.CancelledError:  # the line that Slack may have is not to be sent again
-        await asyncio.wait({posting}, timeout=CONFIRM_SECONDS)
-        posting.cancel()
-        raise
+        await post.answer(line, show, wait)
     except (SlackRefused, SlackUnreachable) as error:
         # The change is made, and its asker knows; a missing line must not deny that.
         log.warning("Could not announce a change in %s: %s", channel, error)

@@ -207,10 +207,13 @@ class SlackWeb(SlackCalls):
 
     async def publish_home(self, user: str, blocks: Sequence[Block], page: int = 0) -> None:
         """Show a user's Home tab; the view keeps its page number."""
-        view = {"type": "home", "blocks": list(blocks), "private_metadata": str(page)}
-        await self._edit(
-            ("home", user), lambda: self._once(self.client.views_publish, user_id=user, view=view)
-        )
+
+        async def send(sent: Message) -> None:
+            view = {"type": "home", "blocks": list(sent.blocks), "private_metadata": str(page)}
+            await self._once(self.client.views_publish, user_id=user, view=view)
+
+        shown = Message("SSLmonitor", tuple(blocks))
+        await self._edit(("home", user), lambda: with_fallback(send, shown))
 
     async def person(self, user: str) -> Person:
         """Who a user is (users.info, scope users:read)."""
