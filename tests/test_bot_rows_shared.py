@@ -102,6 +102,24 @@ async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: W
     assert labels(shown) == ["Rescan"]
 
 
+async def test_a_fixed_row_counts_no_monitor_that_was_deleted_since(world: World) -> None:
+    numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
+    shown = await digest(world)
+    for number in numbers:
+        world.api.renew(number, days=80)
+    await refresh(world)
+    said = row_of(shown, numbers[0]).rpartition("\n")[2]
+    assert "✅ fixed, seen" in said
+    assert "~`h0.demo.test`~ and 2 more\n" in row_of(shown, numbers[0])
+    for host, more in ("h0", " and 1 more"), ("h2", ""):
+        del world.api.rows[numbers.pop(1 if more else 0)]
+        world.later(minutes=5)
+        await refresh(world)
+        assert row_of(shown, 101).startswith(f"✅ *OK* · ~`{host}.demo.test`~{more}\n")
+        assert row_of(shown, 101).endswith(said)
+    assert "✅ 1 of 1 fixed" in words(shown)
+
+
 async def test_rescanning_all_keeps_each_monitor_of_a_digest_in_its_row(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     other = world.api.add("other.demo.test", days=-1, valid=False)
@@ -243,6 +261,35 @@ async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: W
     await world.press("Delete", on=card)  # that one was not confirmed
     await world.card("NOT FOUND", "`a.demo.test`")
     assert 501 in world.api.rows
+
+
+@pytest.mark.parametrize("fixed", ["never", "at once", "before"])
+async def test_the_row_of_a_monitor_that_was_deleted_shows_the_one_that_was_added_again(
+    fixed: str, world: World
+) -> None:
+    old, other = world.api.add("a.demo.test", days=-1, valid=False), world.api.add("b.demo.test")
+    shown = await digest(world)
+    if fixed == "before":
+        world.api.renew(old, days=80)
+        await refresh(world)
+    was = world.api.rows.pop(old)
+    await refresh(world)
+    assert "No longer monitored" in row_of(shown, old)
+    assert labels(shown) == []
+    world.api.rows[500] = was | {"id": 500}
+    if fixed == "at once":
+        world.api.renew(500, days=80)
+    await refresh(world)
+    for said in "~`a.demo.test`~\n", "\n✅ fixed, seen":
+        assert (said in row_of(shown, old)) is (fixed != "never")
+    assert "No longer monitored" not in words(shown)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.settled()
+    assert "· Ben, " in row_of(shown, old)
+    del world.api.rows[500], world.api.rows[other]
+    world.api.rows[501] = was | {"id": 501, "host": "c.demo.test"}
+    await refresh(world)
+    assert "No longer monitored" in row_of(shown, old)
 
 
 async def test_a_reply_that_is_edited_late_does_not_replace_a_newer_state(world: World) -> None:

@@ -141,7 +141,8 @@ def refreshed(
     """The new row for a block of the digest that is outdated, and the buttons below it.
 
     Returns None if the block is still right. The outcome of the last press stays. A row without a
-    monitor among `found` is no longer monitored, provided that `found` is `complete`.
+    monitor among `found` is no longer monitored, provided that `found` is `complete`, unless its
+    host has been added again.
     """
     name = _name(block)
     summed_up = dict.fromkeys(lists.SUMMED_UP, _summed_up)
@@ -155,26 +156,27 @@ def refreshed(
     other = not name.startswith("row:") or not number.isdecimal() or lines[0].startswith(BUSY)
     if other or not (complete or _all_found(block, int(number), found)):
         return None
-    members = members_of(block, found)
-    struck = "~`" in lines[0]
+    members = members_of(block, found) or _added_again(lines[0], found)
+    struck, gone = "~`" in lines[0], _is_gone(lines[-1])
     fine = all(is_fine(row, now, rules) and row.expected_at is None for row in members)
     if not members:
-        gone = section(f"{lines[0]}\n{GONE}{date(now, '{time}')}", block_id=name)
-        return None if _is_gone(lines[-1]) else (gone, None)
+        text = f"{lines[0]}\n{GONE}{date(now, '{time}')}"
+        return None if gone else (section(text, block_id=name), None)
     was_fine = lines[0].startswith((OK.symbol, ON_SCHEDULE.symbol)) and not _volatile(lines)[1]
-    if fine and not was_fine:
+    if fine and (not was_fine or (struck and gone)):
         fresh = group_row(members, now, rules)
         same = is_same(block, fresh)
         fixed = group_row(members, now, rules, outcome=_fixed(members, now, rules))
         return (fresh if same else fixed), None
     _, pressed, told = "\n".join(lines[1:]).partition("↻")
-    fresh = group_row(members, now, rules, outcome="" if struck else f"{pressed}{told}")
+    said = f"{pressed}{told}" if not struck else lines[-1] if fine else ""
+    fresh = group_row(members, now, rules, outcome=said)
     shown = str(fresh["text"]["text"]).split("\n")
     if "no change" in told and shown[0] != lines[0]:  # that was true of another state
         fresh = group_row(members, now, rules)
         shown = str(fresh["text"]["text"]).split("\n")
     same = shown[0] == lines[0] and _volatile(shown) == _volatile(lines)
-    if same or (fine and struck):
+    if not gone and (same or (fine and struck and len(members) >= _number(lines[0]))):
         return None
     return fresh, more_about_group(members, now, rules)
 
@@ -242,6 +244,12 @@ def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[Monito
     if all_there and not any(_names_host(first, row.target) for row in members):
         return []
     return members
+
+
+def _added_again(first: str, found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
+    """The new monitor of a row's host, if there is one; others may look like a shortened host."""
+    host = first.partition("`")[2].partition("`")[0]
+    return [row for row in found.values() if row.target.short == host][:1]
 
 
 def shown_state(row: Block) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from bot.blocks import MAX_BLOCKS, Block, Message
 from bot.cards.batch import members_of, redrawn, refreshed, shown_state
 from bot.cards.changes import ALL_BROKEN, OFFER
 from bot.cards.lists import OLD_MORE, OLD_ROW
-from bot.cards.row import BUSY
+from bot.cards.row import BUSY, GONE
 from bot.store.digests import Board
 
 if TYPE_CHECKING:  # only for type checking
@@ -60,7 +60,10 @@ class RowList:
 
     def __post_init__(self) -> None:
         self.size = len(self.text) + len(msgspec.json.encode(self.blocks))
-        self._has_buttons = any("accessory" in b or name_of(b) == OLD_MORE for b in self.blocks)
+        self._has_buttons = any(
+            "accessory" in b or name_of(b) == OLD_MORE or GONE in str(b.get("text"))
+            for b in self.blocks
+        )
 
     @property
     def message(self) -> Message:
@@ -180,7 +183,7 @@ def changed_stories(
         new, reply = rows.row(old), before.stories.get(name_of(old))
         if not reply or new is None or _is_busy(new) or shown_state(old) == shown_state(new):
             continue
-        if members := members_of(old, found):
+        if members := members_of(new, found):
             yield reply, members, new
 
 
