@@ -339,6 +339,7 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
 async def test_a_comparison_of_ten_thousand_unchanged_monitors_posts_nothing(world: World) -> None:
     store, other = NoticeStore(world.bot.database), NoticeStore(world.bot.database)
     rows = {number: LastSeen(6, "CA", NOW) for number in range(10_000)}
+    rows |= {7: LastSeen(6, "CA", NOW, missing=True), 8: LastSeen(3, "CA", NOW, late=True)}
     first, late = await store.standings("here"), await other.standings("here")
     assert not first.known
     assert await store.compared(first, rows, [], [], small=[], now=NOW)
