@@ -365,3 +365,12 @@ def test_a_row_whose_certificate_is_merely_due_later_is_not_struck() -> None:
         assert "fixed" not in new["text"]["text"]
     renewed = list_row(row(target=Target("a.test")), NOW, later)
     assert "~`" in carried(was, renewed, NOW)["text"]["text"]
+
+
+@pytest.mark.parametrize("message", ["Valid", ""])
+def test_the_row_of_a_broken_monitor_gives_no_reason_that_the_api_does_not_give(
+    message: str,
+) -> None:
+    broken = row(valid=False, message=message)
+    said = list_row(broken, NOW, RULES)["text"]["text"].splitlines()[1]
+    assert said == "SSLmonitor doesn't say why"

@@ -188,7 +188,8 @@ def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
     if state is NOT_YET_VALID and row.not_before is not None:
         return [f"Not valid before {date(row.not_before, f'{{date_short}}{part}')}"
                 for part in (" {time}", "")]  # fmt: skip
-    text = safe(row.message, 120).rstrip(".") or "The certificate could not be read"
+    unknown = "SSLmonitor doesn't say why" if row.not_after else "The certificate could not be read"
+    text = safe(row.message, 120).rstrip(".") if reason(row) else unknown
     kind, _, detail = text.partition(": ")
     short = f"{detail[:1].upper()}{detail[1:]}" if detail and state is WRONG_NAME else kind
     return [text, short, clip(short, LINE)]
