@@ -300,7 +300,7 @@ def test_the_table_of_changes_is_complete() -> None:
     assert changing - set(CHANGES) == {
         *("delete", "mute", "mute_certificate", "runbook", "unmute", "unmute_certificate", "warn"),
         *("calendar", "calendar_new"),
-        *("digest_here", "digest_pause", "digest_resume", "digest_off"),
+        *("digest_here", "digest_pause", "digest_resume", "digest_off", "resume_shared"),
         *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
     }  # a question, and a record of the bot's own
 

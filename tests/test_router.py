@@ -371,6 +371,6 @@ def test_commands_that_change_things_say_so() -> None:
         *("mute", "mute_certificate", "unmute", "unmute_certificate"),
         "warn",
         *("calendar", "calendar_new"),
-        *("digest_here", "digest_pause", "digest_resume", "digest_off"),
+        *("digest_here", "digest_pause", "digest_resume", "digest_off", "resume_shared"),
         *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
     }

@@ -182,13 +182,12 @@ async def digest_here(
     *.example.com, and ports, such as port=443,8443. Omitted filters reset; an omitted
     time, zone or day stays as it is (at first 09:00 UTC, daily). Without words, a form opens.
     """
-    old = _here(call, DIGEST)
+    now, weekly = call.now(), call.records.subscriptions.weekly
+    was = _here(call, DIGEST) or Subscription(DIGEST, call.channel, weekly=weekly)
     if about.mention is not None:
         raise UsageError("A digest mentions nobody: /ssl notices here mention @oncall does.")
-    if asks := await _question(call, about, "digest_here", [at, zone, days]):
+    if asks := await _question(call, about, "digest_here", at, zone, days):
         return asks
-    now, weekly = call.now(), call.records.subscriptions.weekly
-    was = old or Subscription(DIGEST, call.channel, weekly=weekly)
     set_up = msgspec.structs.replace(
         was, at=at.at or was.at, zone=zone.name or was.zone, days=days.days or was.days,
         which=about.which, since=now, paused_until=None, off=False, set_by=call.asker,
@@ -217,17 +216,15 @@ def _here(call: Call, kind: str) -> Subscription | None:
     return call.records.subscriptions.get(kind, call.channel)
 
 
-async def _question(
-    call: Call, about: About, command: str, given: Sequence[Clock | Zone | Days]
-) -> Message | None:
+async def _question(call: Call, about: About, command: str, *given: object) -> Message | None:
     """The question to confirm if strangers can read. Raises SlackRefused if the bot can't post."""
     if about.confirmed:
         return None
     shared = await call.is_shared()
     if shared is False:
         return None
-    words = [str(each) for each in (*given, about)]
-    return replace(cards.shared(shared, command, " ".join(filter(None, words))), changed=())
+    words = " ".join(filter(None, map(str, (*given, about))))
+    return replace(cards.shared(shared, command, words), changed=())
 
 
 @router.command("digest_preview")
@@ -259,10 +256,10 @@ async def notices_here(
     removed. With mention and a user group (@oncall) or an ID, new breakages mention it; mention
     nobody turns that off.
     """
-    old = _here(call, NOTICES)
-    if asks := await _question(call, about, "notices_here", []):
+    idle = not call.records.subscriptions.notified
+    was = _here(call, NOTICES) or Subscription(NOTICES, call.channel, idle=idle)
+    if asks := await _question(call, about, "notices_here"):
         return asks
-    was = old or Subscription(NOTICES, call.channel, idle=not call.records.subscriptions.notified)
     whom = was.mention if about.mention is None else await _whom(call, about.mention)
     set_up = msgspec.structs.replace(
         was, which=about.which, everything=about.everything, since=call.now(), paused_until=None,
@@ -300,10 +297,9 @@ async def notices_mention(call: Call, whom: Whom, person: Whom = Whom(None)) -> 
     here = _here(call, NOTICES)
     if here is None or here.off:
         return replace(cards.nothing_here(NOTICES), changed=())
-    found = await _whom(call, whom.name or person.name or "")
+    found, who = await _whom(call, whom.name or person.name or ""), await call.who()
     set_up = msgspec.structs.replace(here, mention=found, set_by=call.asker)
     await call.records.subscriptions.put(set_up)
-    who = await call.who()
     card = cards.mentions(here, found, who) if found else cards.notices_set(set_up, who)
     return replace(card, changed=((call.channel, f"mention {found or 'nobody'}"),))
 
@@ -353,15 +349,13 @@ async def _pause(call: Call, kind: str, length: Length) -> Message:
     return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))
 
 
-async def _resume(call: Call, kind: str) -> Message:
+async def _resume(call: Call, kind: str, about: About = About()) -> Message:
     here, now = _here(call, kind), call.now()
     if here is None:
         return replace(cards.nothing_here(kind), changed=())
     if here.runs(now):
         return replace(cards.runs_already(here), changed=())
-    about = About(here.which, everything=here.everything)
-    when = (Clock(here.at), Zone(here.zone), Days(here.days)) if kind == DIGEST else ()
-    if here.off and (asks := await _question(call, about, f"{kind}_here", when)):
+    if here.off and (asks := await _question(call, about, "resume_shared", kind)):
         return asks
     again = msgspec.structs.replace(here, paused_until=None, off=False, since=now)
     following = await _following(call, again, now) if kind == DIGEST else None
@@ -398,6 +392,12 @@ async def digest_pause(call: Call, length: Annotated[Length, "3d"]) -> Message:
 async def digest_resume(call: Call) -> Message:
     """Resume this channel's digest after a pause, or turn it on again."""
     return await _resume(call, DIGEST)
+
+
+@router.command("resume_shared", typed=False, changes=True)
+async def resume_shared(call: Call, kind: str) -> Message:
+    """Resume this channel's digest or notices, although strangers can read them."""
+    return await _resume(call, kind.removesuffix(" anyway"), About(confirmed=True))
 
 
 @router.command("digest_off", changes=True, rewrite=_channel_word)
