@@ -52,8 +52,12 @@ async def test_a_digest_and_its_preview_are_about_the_hosts_that_were_named(worl
     assert "c.shop.test" not in posted
     assert "for `*.shop.test port=443` only." in posted
 
+    for line in ("digest here 09:00", "notices here"):
+        lacks = "No monitor matches `shop.test`, `x.test` yet."
+        await world.ask(f"/ssl {line} *.shop.test shop.test x.test", lacks, to=GENERAL)
     await world.say("/ssl digest here 09:00 *.shop.test", to=GENERAL)
-    card = await world.card("every day at 09:00 UTC", to=GENERAL)
+    card = await world.card("every day at 09:00 UTC", "about `*.shop.test`.", to=GENERAL)
+    assert "No monitor" not in words(card)
     await world.press("Preview", on=card)
     shown = words(await world.card("Certificates now", to=GENERAL))
     assert "a.shop.test" in shown

@@ -7,6 +7,7 @@ async def test_a_threshold_is_written_as_people_write_it(world: World) -> None:
     world.api.add("web.demo.test", days=80)
     await world.ask("/ssl warn web 14d", "Renewal of `web.demo.test` is due when 14 days are left.")
     await world.ask("/ssl warn nosuch.test 14d", "`nosuch.test`", "No monitor matches it yet.")
+    await world.ask("/ssl warn * 14d", "Thresholds apply to a host or a pattern")
     await world.ask("/ssl warn", "*Thresholds*", "`web.demo.test` 14d", "`nosuch.test` 14d")
 
     world.api.add("mail.demo.test")

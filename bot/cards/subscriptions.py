@@ -95,20 +95,29 @@ def _rule(each: Subscription) -> str:
     return "; while all is clear, only the week's first one is posted" if each.plan.rule else ""
 
 
-def digest_set(each: Subscription, following: datetime | None, who: str) -> Message:
-    """A channel gets a digest from now on."""
+def _lacks(unmatched: Sequence[str]) -> list[Block]:
+    """A warning about filters that no monitor matches."""
+    names = ", ".join(code(each, 100) for each in unmatched)
+    return [context(f"⚠️ No monitor matches {names} yet.")] if unmatched else []
+
+
+def digest_set(
+    each: Subscription, following: datetime | None, who: str, unmatched: Sequence[str] = ()
+) -> Message:
+    """A channel gets a digest from now on; `unmatched` are filters that no monitor matches."""
     days = "every day" if each.days == EVERY_DAY else f"on {days_text(each.days)}"
     what = f"a digest in this channel {days} at {each.at:%H:%M} {each.zone}{_only(each)}"
     preview = button("Preview", "digest_preview", "", "below", about="Preview this digest")
     return _said(
         f"✅ The bot posts {what}. {_next(each, following)}".rstrip(),
+        *_lacks(unmatched),
         actions(preview),
         announce=f"{safe(who, 80)} set up {what}{_rule(each)}.",
     )
 
 
-def notices_set(each: Subscription, who: str) -> Message:
-    """A channel gets notices from now on."""
+def notices_set(each: Subscription, who: str, unmatched: Sequence[str] = ()) -> Message:
+    """A channel gets notices from now on; `unmatched` are filters that no monitor matches."""
     line = f"{safe(who, 80)} set up notices in this channel{_only(each)}."
     if each.idle:
         return _idle(line)
@@ -120,6 +129,7 @@ def notices_set(each: Subscription, who: str) -> Message:
     more = [] if each.mention else [context(small)]
     return _said(
         f"✅ Between digests, the bot posts here {kinds}{_only(each)}.{whom}",
+        *_lacks(unmatched),
         *more,
         announce=line,
     )

@@ -15,6 +15,7 @@ from bot.cards import subscriptions as cards
 from bot.commands.arguments import Filter, digest_words, notice_words
 from bot.commands.lookup import router
 from bot.commands.router import Call
+from bot.commands.thresholds import unmatched
 from bot.dates import (
     ALL,
     DAY,
@@ -194,7 +195,8 @@ async def digest_here(
     )  # fmt: skip
     following = await _following(call, set_up, now)
     await call.records.subscriptions.put(set_up)
-    card = cards.digest_set(set_up, following, await call.who())
+    lacks = await unmatched(call, set_up.which)
+    card = cards.digest_set(set_up, following, await call.who(), lacks)
     return replace(card, changed=((call.channel, f"{set_up.when} {set_up.which}".strip()),))
 
 
@@ -231,10 +233,8 @@ async def _question(call: Call, about: About, command: str, *given: object) -> M
 async def digest_preview(call: Call) -> Message:
     """Show what this channel's digest would say now, only to you."""
     here, now = _here(call, DIGEST), call.now()
-    which, until = (
-        (here.which, here.plan.next_at_work(here.plan.today(now))) if here else (ALL, None)
-    )
-    found = await digest.gather(call.api, now, call.rules, which, until)
+    until = here.plan.next_at_work(here.plan.today(now)) if here else None
+    found = await digest.gather(call.api, now, call.rules, here.which if here else ALL, until)
     return digest_cards.preview(found, now)
 
 
@@ -266,7 +266,7 @@ async def notices_here(
         off=False, mention=whom, set_by=call.asker,
     )  # fmt: skip
     await call.records.subscriptions.put(set_up)
-    card = cards.notices_set(set_up, await call.who())
+    card = cards.notices_set(set_up, await call.who(), await unmatched(call, set_up.which))
     return replace(card, changed=((call.channel, str(set_up.which) or "all hosts"),))
 
 
@@ -342,8 +342,8 @@ async def _pause(call: Call, kind: str, length: Length) -> Message:
     if here is None or here.off:
         return replace(cards.nothing_here(kind), changed=())
     days, rest = divmod(length, DAY)  # local days: one may have 23 or 25 hours
-    local = now.astimezone(call.records.subscriptions.zone_of(call.channel))
-    until = (local + days * DAY).astimezone(UTC) + rest
+    zone = call.records.subscriptions.zone_of(call.channel)
+    until = (now.astimezone(zone) + days * DAY).astimezone(UTC) + rest
     await call.records.subscriptions.put(msgspec.structs.replace(here, paused_until=until))
     card = cards.paused(here, until, await call.who())
     return replace(card, changed=((call.channel, f"paused until {until:%Y-%m-%d %H:%M}"),))

@@ -12,7 +12,7 @@ from bot.commands import after_scan
 from bot.commands.arguments import host_and_text
 from bot.commands.lookup import NO_HOSTS, Selector, router
 from bot.commands.router import ALIASES, FILLERS, GREETINGS, MEANT, SUBCOMMANDS, Call
-from bot.dates import DAY, parse_length
+from bot.dates import ALL, DAY, Selection, parse_length
 from bot.errors import BotError, UsageError
 from bot.severity import Threshold
 
@@ -75,7 +75,11 @@ async def warn(
         card = monitor_cards.thresholds(await call.records.thresholds())
         return replace(card, changed=())
     if rule is NO_RULE:
-        raise UsageError("“warn” needs 14d, 20% or default.", "rule")
+        fault = "“warn” needs 14d, 20% or default."
+        with suppress(ValueError):  # `warn 14d`
+            Rule.parse(which.host)
+            fault = "Thresholds apply to a host or a pattern, such as *.example.com."
+        raise UsageError(fault, "rule")
     if not which.host:
         raise UsageError("Thresholds apply to a host or a pattern, not to an ID.", "which")
     if which.host in NO_HOSTS:
@@ -90,6 +94,19 @@ async def warn(
     line = monitor_cards.warned_line(await call.who(), name, text)
     card = monitor_cards.warned(name, text, line, matching)
     return replace(card, changed=((name, text or "default"),))
+
+
+async def unmatched(call: Call, which: Selection) -> list[str]:
+    """The filters of a digest or of notices that no monitor matches, if the API says so."""
+    if which == ALL:
+        return []
+    try:
+        rows = await call.api.list()
+    except BotError:
+        return []
+    parts = [Selection((host,), which.ports) for host in which.hosts] or [which]
+    nothing = [part for part in parts if not any(part.takes(row.target) for row in rows)]
+    return [] if rows.unreadable else [str(part) for part in nothing]
 
 
 async def meant(call: Call, which: Selector) -> tuple[Selector, int | None]:
