@@ -137,10 +137,12 @@ async def test_what_is_urgent_before_the_next_digest_at_work_is_named_in_one_lin
     found = await gather(asked, NOW, USUAL, until=until)
     [message] = digest_cards.digest(found, NOW, day=NOW.date())
     assert [each.id for each in found.soon] == [8, 9, 99]
-    assert (
+    said = (
         "Unless renewed, the certificates of 3 monitors reach *Act now* before the digest of "
         "Thursday, 26 November: `api.example.com`, `api.example.com`, `api.example.com`."
-    ) in str(message.blocks)
+    )
+    assert said in str(message.blocks)
+    assert message.text.endswith(f" {said.translate({ord('*'): '', ord('`'): ''})}")
 
 
 LEFT = st.integers(-24, 120 * 24).map(lambda hours: hours * HOUR)

@@ -242,8 +242,9 @@ def _first(
         *_rescan_all(found.rows, now, found.rules),
         *(block for row in head for block in row),
     ]
-    if found.soon and found.until:
-        blocks.append(section(_soon_text(found.soon, found.until)))
+    soon = _soon_text(found.soon, found.until) if found.soon and found.until else ""
+    if soon:
+        blocks.append(section(f"⏭️ *COMING UP* · {soon}"))
     if found.scheduled:
         blocks.append(section(_scheduled_text(found)))
     if found.muted:
@@ -253,8 +254,9 @@ def _first(
     if found.unreadable:
         lost = " Notices may be missing until all can be read." if found.noticed else ""
         blocks.append(section(f"⚪ *UNREADABLE* · {unreadable(found.unreadable)}.{lost}"))
-    first = f" {headline(found.rows[0], now, found.rules)}." if found.rows else ""
-    return Message(f"{bare(summary)}{first}", (*blocks, context(" ".join(small))))
+    first = f"{headline(found.rows[0], now, found.rules)}." if found.rows else ""
+    text = " ".join(filter(None, [bare(summary), first, bare(soon).replace("*", "")]))
+    return Message(text, (*blocks, context(" ".join(small))))
 
 
 def _left(found: DigestContent, now: datetime) -> list[Block]:
@@ -335,7 +337,7 @@ def _soon_text(soon: Sequence[MonitorSummary], until: datetime) -> str:
             whose = f"certificate of 1 monitor {one}"
         if rows:
             said.append(f"the {whose} {'by then' if said else before}: {names(rows)}")
-    return f"⏭️ *COMING UP* · Unless renewed, {'; '.join(said)}."
+    return f"Unless renewed, {'; '.join(said)}."
 
 
 def _metadata(day: date, part: int, now: datetime, *, clear: bool) -> dict[str, object]:
