@@ -81,12 +81,17 @@ class Topic:
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Who has taken a monitor, and when."""
+    """Who has taken a monitor, and when.
+
+    If it needed nothing but its renewal, `renews` is when its certificate expires: a threshold that
+    makes it fine fixes nothing.
+    """
 
     monitor_id: int
     user: str
     name: str
     at: datetime
+    renews: datetime | None = None
 
 
 class Mute(msgspec.Struct, frozen=True):

@@ -53,6 +53,23 @@ async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:
         assert world.bot.slack._records.rules.marks.claims == {}
 
 
+async def test_a_claim_on_a_renewal_outlasts_a_threshold_that_makes_the_monitor_fine(
+    world: World,
+) -> None:
+    number = world.api.add(HOST, days=12)
+    await world.ask(f"/ssl take {number}", "Taken by Ann")
+    for rule, shown in (("5d", False), ("default", True)):
+        world.later(seconds=1)
+        await world.ask(f"/ssl warn {HOST} {rule}", HOST)
+        await refresh(world)
+        assert ("🙋 Ann" in words(await world.ask("/ssl list", "1 monitor"))) is shown
+    await world.ask(f"/ssl take {number}", "Ann took it", by=BEN)  # whose claim changes nothing
+    await world.ask(f"/ssl warn {HOST} 5d", "5 days")
+    world.api.renew(number, days=80)
+    await refresh(world)
+    assert world.bot.records.rules.marks.claims == {}
+
+
 async def test_a_list_read_before_a_claim_does_not_end_it(world: World) -> None:
     number, other = world.api.add(HOST), world.api.add("b.demo.test", days=12)
     await world.ask(f"/ssl take {other}", "Taken by Ann")

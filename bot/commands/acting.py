@@ -34,8 +34,8 @@ from bot.commands.router import Call
 from bot.commands.thresholds import meant
 from bot.dates import DAY, length_and_reason, parse_length
 from bot.errors import BotError, NotFound, UsageError
-from bot.severity import Thresholds, is_fine, mute_of, runbook_of, state_of
-from bot.sighting import Claim, Marks, Mute
+from bot.severity import Thresholds, is_fine, mute_of, runbook_of, state_of, taken
+from bot.sighting import Marks, Mute
 
 #: The longest mute.
 LONGEST = 30 * DAY
@@ -129,7 +129,8 @@ async def take(call: Call, which: One) -> Message:
         said = "Not taken: it was fine at its last scan."
         card = _card(call, row, said=said)
         return replace(card, changed=())
-    (stands,) = await call.records.marks.take([Claim(row.id, call.asker, name, now)])
+    claim = taken(row, call.asker, name, now, call.rules)
+    (stands,) = await call.records.marks.take([claim])
     await call.records.reread()
     if stands.user != call.asker:
         said = mark_cards.taken_by_another(stands, call.now())
@@ -158,7 +159,8 @@ async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
     """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
     bad = [row for row in rows if not is_fine(row, now, call.rules)]
-    stand = await call.records.marks.take([Claim(r.id, call.asker, name, now) for r in bad])
+    new = [taken(row, call.asker, name, now, call.rules) for row in bad]
+    stand = await call.records.marks.take(new)
     others = {claim.monitor_id: claim.name for claim in stand if claim.user != call.asker}
     mine = [row.target for row in bad if row.id not in others]
     await call.records.reread()
@@ -177,11 +179,11 @@ async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Mess
     bad = [row for row in rows if not is_fine(row, call.now(), call.rules)]
     released = await call.records.marks.release([row.id for row in bad])
     await call.records.reread()
-    taken = [row for row in bad if row.id in released]
-    changed = [(str(row.target), "released") for row in taken]
-    if not taken:
+    freed = [row for row in bad if row.id in released]
+    changed = [(str(row.target), "released") for row in freed]
+    if not freed:
         return await _one_certificate(call, rows, "", changed)
-    line = mark_cards.released_line(await call.who(), taken[0].target, len(taken) - 1)
+    line = mark_cards.released_line(await call.who(), freed[0].target, len(freed) - 1)
     return await _one_certificate(call, rows, line, changed)
 
 

@@ -102,7 +102,8 @@ class Records:
         Mutes also end by renewal and by time. What was set after the API was `asked` stays.
         """
         claims, mutes, rows = self.rules.marks.claims, self.rules.marks.mutes, list(rows)
-        fixed = [row.id for row in rows if row.id in claims and is_fine(row, now, self.rules)]
+        fine = [row for row in rows if row.id in claims and is_fine(row, now, self.rules)]
+        fixed = [row.id for row in fine if row.not_after != claims[row.id].renews]
         muted = [row for row in rows if row.id in mutes and mutes[row.id].at <= asked]
         over = {row.id: mute for row in muted if (mute := ended_mute(row, now, self.rules))}
         if fixed or over:
