@@ -240,6 +240,28 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     assert "`other.demo.test`" not in words(first)
 
 
+async def test_another_host_with_the_id_of_a_deleted_monitor_is_not_what_was_fixed_or_muted(
+    world: World,
+) -> None:
+    number, notices = await newly_broken(world)
+    muted = world.api.add("muted.demo.test", days=80)
+    await notices.tick()
+    await world.ask(f"/ssl take {number}", "Taken by Ann")
+    await world.ask(f"/ssl mute {muted} for=7d", "Muted")
+    world.api.rows[number] |= {"host": "fine.demo.test", "ssl_valid": True}
+    world.api.rows[muted] |= {"host": "other.demo.test", "ssl_valid": False}
+    for _ in range(2):
+        await notices.tick()
+    assert not any("✅ Fixed:" in text for text in told(world))
+    marks = world.bot.records.rules.marks
+    assert (marks.claims, marks.mutes) == ({}, {})
+    world.api.rows[muted]["ssl_valid"] = True
+    await notices.tick()
+    world.api.rows[muted]["ssl_valid"] = False
+    await notices.tick()
+    await world.card("Newly broken", "`other.demo.test`", by=BEN)
+
+
 async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) -> None:
     number, notices = await newly_broken(world, notice_mention="S0ONCALL")
     await world.card("*Newly broken* · <!subteam^S0ONCALL>", by=BEN)

@@ -130,10 +130,12 @@ def compare(
     """The news, the changed standings, and the IDs of the monitors that are gone.
 
     A first comparison, without `before`, has no news, nor has a muted monitor. A monitor is gone
-    once two `complete` lists lack it. `renamed` has the names that certificates gained and lost.
+    once two `complete` lists lack it, or one gives its ID to another host. `renamed` has the names
+    that certificates gained and lost.
     """
     told: list[News] = []
     changed: dict[int, LastSeen] = {}
+    removed: dict[int, str] = {}
     first, before = before is None, before or {}
     for row in rows:
         rank = int(state_of(row, now, rules).rank)
@@ -141,7 +143,9 @@ def compare(
         was = before.get(row.id)
         if is_now == was:
             continue
-        muted = mute_of(row, now, rules)
+        if was and was.target not in {"", is_now.target}:
+            removed[row.id], was = was.target, None
+        muted = None if row.id in removed else mute_of(row, now, rules)
         if muted and was and (is_now := _while_muted(was, is_now)) == was:
             continue
         changed[row.id] = is_now
@@ -154,13 +158,14 @@ def compare(
         names = renamed.get(row.id) if renamed and row.id in before else None
         if names and row.valid and not mute_of(row, now, rules):
             told.append(News("names", row.id, row.target, row, names))
-    if not complete:
-        return told, changed, []
-    missing = before.keys() - {row.id for row in rows}
-    gone = sorted(number for number in missing if before[number].missing)
-    changed |= {n: msgspec.structs.replace(before[n], missing=True) for n in missing - set(gone)}
-    known = {each: before[each].target for each in gone if before[each].target}
-    told += [News("removed", each, Target.parse(target), None) for each, target in known.items()]
+    gone = [*removed]
+    if complete:
+        missing = before.keys() - {row.id for row in rows}
+        gone += sorted(number for number in missing if before[number].missing)
+        still = missing.difference(gone)
+        changed |= {n: msgspec.structs.replace(before[n], missing=True) for n in still}
+        removed |= {each: before[each].target for each in gone if each in missing}
+    told += [News("removed", n, Target.parse(t), None) for n, t in removed.items() if t]
     return told, changed, gone
 
 

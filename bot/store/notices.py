@@ -184,9 +184,9 @@ class NoticeStore:
                 if each.join is not None:
                     await self._join(connection, each.topic, each.join)
             await self._keep_small(connection, small, now)
-        was.seen.update(changed)
         for number in gone:
             was.seen.pop(number, None)
+        was.seen.update(changed)
         self._last = Standings(basis, stored, was.seen, known=True)
         return True
 
