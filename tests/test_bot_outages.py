@@ -16,7 +16,6 @@ async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) ->
         for number in some:
             set_state(world, number, **down)
         await notices.tick()
-        await world.bot.slack._boards.catch_up()
         world.later(hours=2)
     (posted,) = messages(world)
     assert posted.text == "7 monitors newly broken."
@@ -45,7 +44,6 @@ async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: Wor
     world.later(hours=1)
     set_state(world, numbers[14], **down)
     await notices.tick()
-    await world.bot.slack._boards.catch_up()
     *first, outage, last = messages(world)
     assert ["Newly broken" in m.text for m in first] == [True] * 9
     assert outage.text == "5 monitors newly broken."
@@ -113,7 +111,6 @@ async def test_an_outage_that_goes_on_after_midnight_wakes_nobody_again(world: W
         for number in some:
             set_state(world, number, **down)
         await notices.tick()
-        await world.bot.slack._boards.catch_up()
         world.later(minutes=15)
     said = [m.text for m in messages(world)]
     assert said == ["11 monitors newly broken.", "3 monitors newly broken."]

@@ -332,8 +332,9 @@ class Notices:
         ]
         news = await self._news(told, source, now) if told else []
         if await self._store.compared(was, changed, gone, news, small=small, now=now, basis=basis):
-            if any(each.join for each in news):
-                self._before = await self._boards.shown()  # it has changed some itself
+            if any(each.join for each in news):  # it has changed some itself
+                joined, self._before = await self._boards.changed_since(self._before)
+                self._undrawn += joined
             await self._post_all()  # new notices before updates
             await self._refresh(rows, complete=complete)
         else:
@@ -356,9 +357,7 @@ class Notices:
 
     async def _news(self, told: Sequence[News], source: str, now: datetime) -> list[Notice]:
         known, notices = await self._store.channels(), []
-        for to in self._records.subscriptions.notices():
-            if not to.runs(now):
-                continue
+        for to in [each for each in self._records.subscriptions.notices() if each.runs(now)]:
             day = f"{self._day(to.channel, now)} {source}"
             topics = await self._store.topics(day, to.channel, source, now - PAUSE)
             plan = Plan(to, topics, day, now, self._records.rules)

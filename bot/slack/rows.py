@@ -204,9 +204,7 @@ class Boards:
             log.warning("Could not look up outdated digests: %s", fault)
             undrawn = []
         owed = dict(self._owed)
-        for each in undrawn:
-            place = each.channel, each.ts
-            owed[place] = self.lists.public(*place, each.board.text, each.board.blocks)
+        owed |= {(each.channel, each.ts): self._list_of(each) for each in undrawn}
         for rows in owed.values():
             rows.changes += 1
         await self.draw_all([(*place, rows) for place, rows in owed.items()])
@@ -224,6 +222,19 @@ class Boards:
     async def shown(self) -> Shown:
         """What the messages of `today` say."""
         return {(each.channel, each.ts): each.board.blocks for each in await self.today()}
+
+    async def changed_since(self, before: Shown) -> tuple[list[Drawing], Shown]:
+        """Those of `before` that the database has changed since, to be drawn; and what all say."""
+        shown, changed = await self.today(), list[Drawing]()
+        for each in shown:
+            if before.get((each.channel, each.ts), each.board.blocks) != each.board.blocks:
+                changed.append((each.channel, each.ts, rows := self._list_of(each)))
+                rows.changes += 1
+        return changed, {(each.channel, each.ts): each.board.blocks for each in shown}
+
+    def _list_of(self, stored: StoredBoard) -> RowList:
+        board = stored.board
+        return self.lists.public(stored.channel, stored.ts, board.text, board.blocks)
 
     async def refresh(
         self,
@@ -243,14 +254,14 @@ class Boards:
         now, changed = self.now(), list[Drawing]()
         look = functools.partial(refreshed, now=now, rules=rules, complete=complete)
         for stored in await self.today():
-            text, blocks = stored.board.text, stored.board.blocks
+            blocks = stored.board.blocks
             old = before.get((stored.channel, stored.ts), ()) if before is not None else blocks
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
             news = [block for block in old if look(block, found)]
             if not (settled or news):
                 continue
-            rows = self.lists.public(stored.channel, stored.ts, text, blocks)
+            rows = self._list_of(stored)
             idle = rows.set_aside(news, found, asked or now)
             if not (settled or idle):
                 continue
