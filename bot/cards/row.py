@@ -91,6 +91,8 @@ _TITLE = re.compile(r"(\S+) .*`([^`]+)`.* (?:\+|and )([\d,]+)(?: more)?")
 LEAST_NAME = 5
 #: The possible layouts of a row, the best one first; each consists of its lines.
 _Layouts = Iterator[Sequence[str]]
+#: The block ID of a monitor's row; that of a private list's has the list's name behind it.
+_ROW = re.compile(r"row:(\d+)")
 #: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
 #: How a fact begins that has a shorter form; and the rows that are fine, or not known to be bad.
@@ -323,8 +325,9 @@ def saying(row: Block, outcome: str) -> Block:
     fact = " · ".join(part for part in parts if part not in who)
     clause = fact.partition("; ")[0]
     short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
-    facts, number = [fact, clause, short] if fact else [], int(str(row["block_id"])[4:])
-    said = {**row["text"], "text": _lines(first, facts, who, outcome, number)}
+    facts, number = [fact, clause, short] if fact else [], _ROW.match(str(row["block_id"]))
+    said = _lines(first, facts, who, outcome, int(number[1]) if number else 0)
+    said = {**row["text"], "text": said}
     return dated({**row, "text": said}, end_of(row))
 
 
