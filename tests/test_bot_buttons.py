@@ -140,6 +140,8 @@ async def test_a_failed_rescan_or_a_restart_leaves_a_private_row(world: World) -
         await world.card("asked by Ann")
         await world.settled()
     assert row_of(shown, number) == before
+    await world.card("⏳ The result follows.")
+    assert "Scanning" not in "".join(map(words, world.seen()))
 
 
 async def test_a_digest_and_its_threads_card_can_be_rescanned(world: World) -> None:

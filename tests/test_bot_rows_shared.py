@@ -261,6 +261,10 @@ async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: W
     await world.press("Delete", on=card)  # that one was not confirmed
     await world.card("NOT FOUND", "`a.demo.test`")
     assert 501 in world.api.rows
+    world.api.rows[old] = world.api.rows.pop(501) | {"id": old, "host": "other.demo.test"}
+    await world.press("Rescan", on=shown, by=BEN)
+    card = await world.card("NOT FOUND", "`a.demo.test`", by=BEN)
+    assert "other" not in words(card)
 
 
 @pytest.mark.parametrize("fixed", ["never", "at once", "before"])

@@ -58,7 +58,7 @@ async def scan(call: Call, which: One) -> Message:
     try:
         found = await _scanned(call, which, monitor_id)
     except BotError as fault:
-        failed = replies.scan_failed(fault, known, monitor_id)
+        failed = replies.scan_failed(fault, target or known, monitor_id)
         return replace(failed, row_says=outcome_line(_failed([fault]), who, call.now()))
     try:
         asked = call.now()

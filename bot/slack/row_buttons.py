@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from bot.blocks import Address, Block, Message
+from bot.cards import replies
 from bot.cards.lists import story
 from bot.cards.monitor import ranges
 from bot.cards.row import THIS_ROW, carried, saying
@@ -135,7 +136,7 @@ class RowButton:
         thread_ts = (request.source and request.source.thread_ts) or self._ts
         self._thread = EditablePost(web, "" if request.private else request.channel, thread_ts)
         self._busy: tuple[Block, Block | None] | None = None
-        self._joins = False
+        self._joins = self._beside_told = False
         self._refreshed = False
         self._looked = False
         self._looking: asyncio.Task[None] | None = None
@@ -216,7 +217,14 @@ class RowButton:
         return self._rows.late.pop(name_of(row), None) if self._rows else None
 
     async def _beside(self, message: Message, *, progress: bool = False) -> None:
-        """Show a message to the asker alone, apart from the list."""
+        """Show a message to the asker alone, apart from the list.
+
+        Progress can't be replaced there, so it is shown once, in words that stay true.
+        """
+        if progress and self._beside_told:
+            return
+        self._beside_told = self._beside_told or progress
+        message = replies.working("The result follows.") if progress else message
         await self._private.show(message, progress=progress)
 
     async def _draw(self, rows: RowList, *, hurry: bool = False) -> bool:
