@@ -326,9 +326,8 @@ def saying(row: Block, outcome: str) -> Block:
     clause = fact.partition("; ")[0]
     short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
     facts, number = [fact, clause, short] if fact else [], _ROW.match(str(row["block_id"]))
-    said = _lines(first, facts, who, outcome, int(number[1]) if number else 0)
-    said = {**row["text"], "text": said}
-    return dated({**row, "text": said}, end_of(row))
+    text = _lines(first, facts, who, outcome, int(number[1]) if number else 0)
+    return dated({**row, "text": {**row["text"], "text": text}}, end_of(row))
 
 
 def _title_lines(first: str) -> int:
