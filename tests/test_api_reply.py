@@ -53,6 +53,11 @@ def test_a_refusal_has_its_words_but_not_the_key() -> None:
         judge(Reply(200, json.dumps(ENVELOPE).encode()))
     assert (refusal.value.message, refusal.value.req_id) == ("monitor not found", "76a72264")
 
+    for given, said in ((["bad host", "bad port"], "bad host; bad port"), ({}, "no reason given")):
+        with pytest.raises(APIRefused) as other:
+            judge(Reply(200, json.dumps({"code": 400, "message": given}).encode()))
+        assert other.value.message == said
+
     body = json.dumps({"code": 401, "message": f"unknown key {KEY}"}).encode()
     with pytest.raises(BadKey) as bad:
         judge(Reply(200, body), hide=[KEY, ""])

@@ -95,7 +95,9 @@ def _is_number(code: object) -> bool:
 def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
     code, status = value(fields, "code"), reply.status if reply.status >= 300 else 0
     code = int(code) if _is_number(code) else status
-    message = str(value(fields, "message") or "The request was refused.")[:LONGEST_MESSAGE]
+    said = value(fields, "message")
+    texts = [each for each in (said if isinstance(said, list) else [said]) if isinstance(each, str)]
+    message = ("; ".join(texts) or "no reason given")[:LONGEST_MESSAGE]
     for secret in filter(None, hide):
         message = message.replace(secret, "…")
     req_id = str(value(fields, "req_id") or "")
