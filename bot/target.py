@@ -151,12 +151,18 @@ class Port(int):
         return cls(_port(text))
 
 
+#: A login before a host: `https://ann@`, `ann:secret@`.
+_LOGIN = re.compile(r"[^/?#]*://[^/?#]*@|[^/?#\[\]:<]*:[^/?#]*@")
+
+
 def split_target(text: str) -> tuple[str, int | None]:
     """Split what `Target.parse` accepts into a host and a port, None if the text has no port.
 
     A URL's port is None if it is 443 by default. Raises ValueError with a sentence for the user.
     """
     text = text.strip()
+    if _LOGIN.match(text):  # and so it isn't repeated
+        raise ValueError("The address contains a user name or password. Leave it out.")
     if "://" in text:
         return _split_url(text)
     text = text.rstrip("/,;")
@@ -179,8 +185,6 @@ def _split_url(text: str) -> tuple[str, int | None]:
         port = url.port
     except ValueError:
         raise ValueError(f"“{text}” is not a valid URL.") from None
-    if url.username is not None or url.password is not None:
-        raise ValueError("The URL contains a user name or password. Leave it out.")
     if not url.scheme:
         raise ValueError(f"“{text}” is not a valid URL.")
     if url.scheme not in SCHEME_PORTS:

@@ -131,6 +131,7 @@ def test_what_phones_do_to_words_is_undone() -> None:
         ("status <https://example.com/?a=1&amp;b=2|x>", "status https://example.com/?a=1&b=2"),
         ("status <mailto:me@example.com|me@example.com>", "status me@example.com"),
         ("status <mailto:me@example.com>", "status me@example.com"),
+        ("note example.com call <tel:+15550100|+1 555 0100>", "note example.com call +1 555 0100"),
         ("status example.com 8443", "status example.com:8443"),
         ("add localhost 8443 example.com 443", "add localhost:8443 example.com:443"),
         ("add 10.0.0.1 8443", "add 10.0.0.1:8443"),

@@ -38,7 +38,8 @@ _TYPED = str.maketrans(
 )
 # Slack wraps an address that it recognizes: <http://example.com|example.com>, <mailto:a@b.c|a@b.c>.
 _LINK = re.compile(
-    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^<|>\s]+|[^<|>\s@]+@[^<|>\s]+)(?:\|([^<>]*))?>",
+    r"<(?:mailto:)?([a-z][a-z0-9+.-]*://[^<|>\s]+|tel:[^<|>\s]+|[^<|>\s@]+@[^<|>\s]+)"
+    r"(?:\|([^<>]*))?>",
     re.IGNORECASE,
 )
 #: A word with a dot inside; it is read once, however long.
