@@ -85,6 +85,35 @@ async def test_a_list_read_before_a_claim_does_not_end_it(world: World) -> None:
     assert set(world.bot.records.rules.marks.claims) == {number, other}
 
 
+@pytest.mark.parametrize(
+    ("press", "fixed"),
+    [("I'll take it", True), ("I'll take it", False), ("Mute until it changes", True)],
+)
+async def test_a_press_that_waits_for_an_old_list_does_not_replace_a_newer_state(
+    press: str, fixed: bool, world: World
+) -> None:
+    number = world.api.add(HOST, days=-1, valid=False)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown, by=BEN)
+    await world.settled()
+    held = world.api.hold("monitor/list")
+    held.body = copy.deepcopy(world.api._answer("monitor/list", {}))
+    await world.press(press, on=shown, by=BEN)
+    await held.reached.wait()
+    world.later(seconds=5)
+    world.api.renew(number, days=80)
+    if not fixed:
+        world.api.rows[number]["ssl_valid"] = False
+    await world.ask(f"/ssl scan {number}", "asked by Ann")
+    held.release()
+    await world.settled()
+    said = row_of(shown, number)
+    assert ("~`api.demo.test`~" in said) is fixed
+    assert ("NOT TRUSTED" in said) is not fixed
+    assert ("🙋 Ben" in said) is not fixed
+    assert "🔕" not in said
+
+
 async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> None:
     world.api.add(HOST, days=-1, valid=False)
     await world.say(f"/ssl mute {HOST} moving to a new host")

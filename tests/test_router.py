@@ -95,6 +95,7 @@ def call() -> Call:
         records=nothing,
         asker="U0ANN",
         channel="C0CERTS",
+        began=now,
         now=lambda: now,
         who=who,
         show=show,

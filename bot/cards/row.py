@@ -316,13 +316,24 @@ def is_same(old: Block, new: Block) -> bool:
     return str(old["text"]["text"]).startswith(_DUE) and bool(end) and end == end_of(new)
 
 
-def saying(row: Block, outcome: str) -> Block:
-    """The row with the result of the last press in its last line."""
+def taken_like(row: Block, other: Block) -> Block:
+    """A row that is taken by those who have taken another one, unless it is fine."""
+    text = str(row["text"]["text"])
+    if text.startswith((*_FINE, BUSY)):
+        return row
+    parts = str(other["text"]["text"]).replace("\n", " · ").split(" · ")
+    return saying(row, "".join(text.partition("↻")[1:]), _owner(parts))
+
+
+def saying(row: Block, outcome: str, owner: Sequence[str] | None = None) -> Block:
+    """The row with the result of the last press in its last line, and perhaps another owner."""
     text, _, _ = str(row["text"]["text"]).partition("↻")
     first, *rest = text.rstrip(" ·\n").split("\n")
     parts = [part for line in rest[:1] for part in line.split(" · ")]
     who = [part for part in parts if part.startswith(_WHO)]
     fact = " · ".join(part for part in parts if part not in who)
+    if owner is not None:
+        who = [*owner, *(part for part in who if part not in _owner(who))]
     clause = fact.partition("; ")[0]
     short = _LONG.sub(lambda found: "Expired " if found[1] == "Since" else "Expires ", clause)
     facts, number = [fact, clause, short] if fact else [], _ROW.match(str(row["block_id"]))

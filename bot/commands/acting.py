@@ -199,10 +199,11 @@ async def _one_certificate(
     call: Call, rows: Sequence[MonitorSummary], line: str, changed: Sequence[tuple[str, str]]
 ) -> Message:
     """The row of several monitors after a change; `line` tells the channel what was done."""
-    await after_scan.show(call, rows)
+    await after_scan.show(call, rows, asked=call.began)
     text = line or "Nothing was changed."
     return Message(
         bare(text), (section(text),), announce=line, changed=tuple(changed), in_row=bool(line),
+        asked=call.began,
         row=group_row(rows, call.now(), call.rules),
         more=more_about_group(rows, call.now(), call.rules),
     )  # fmt: skip
@@ -287,11 +288,11 @@ async def unmute(call: Call, which: One) -> Message:
 def _card(call: Call, row: MonitorSummary, *, said: str = "", announce: str = "") -> Message:
     now, rules = call.now(), call.rules
     card = monitor_cards.monitor(row, now, rules, said=said, announce=announce)
-    return with_row(card, row, now, rules)
+    return replace(with_row(card, row, now, rules), asked=call.began)
 
 
 async def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
-    await after_scan.show(call, [row])
+    await after_scan.show(call, [row], asked=call.began)
     card = _card(call, row, announce=line)
     return replace(card, changed=((str(row.target), result),), in_row=True)
 

@@ -356,6 +356,7 @@ class SlackBot:
             asker=asker.user,
             channel=surface.channel,
             now=self._clock,
+            began=self._clock(),
             who=functools.partial(self._access.name_of, asker.user, asker.name),
             show=progress.show,
             post=functools.partial(self._post, surface, asker.user),

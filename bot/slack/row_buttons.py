@@ -16,7 +16,7 @@ from bot.blocks import Address, Block, Message
 from bot.cards import replies
 from bot.cards.lists import story
 from bot.cards.monitor import ranges
-from bot.cards.row import THIS_ROW, carried, saying
+from bot.cards.row import THIS_ROW, carried, saying, taken_like
 from bot.errors import SlackRefused, SlackUnreachable
 from bot.slack.requests import Request, View
 from bot.slack.row_list import Found, RowList, fix_of, name_of, refresh_rows, rows_in
@@ -187,7 +187,11 @@ class RowButton:
         asked, late = message.asked or now, self._late(row)
 
         def change(rows: RowList) -> None:
-            rows.renew(carried(before or rows.row(row) or row, row, now), message.more, asked, now)
+            newer = rows.row(row)
+            if newer and message.in_row and rows.is_newer(row, asked, now):
+                rows.replace(taken_like(newer, row), rows.more(row) and message.more)
+            else:
+                rows.renew(carried(before or newer or row, row, now), message.more, asked, now)
 
         if late is None or late[1] <= asked:
             await self._refresh(change, row)
