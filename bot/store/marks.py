@@ -5,14 +5,14 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.sighting import Claim, Marks, Mute
 from bot.store.database import Database
 from bot.store.tables import claims, mutes, remarks, sightings
 
-_NOTE, _RUNBOOK, _RENEWS = "note", "runbook", "renews"
+_NOTE, _RUNBOOK = "note", "runbook"
 #: Built once because they run often.
 _ALL = (select(claims), select(mutes), select(remarks))
 
@@ -31,6 +31,7 @@ class MarkStore:
                 "user_id": claim.user[:40],
                 "user_name": claim.name[:100],
                 "at": claim.at,
+                "renews": claim.renews,
             }
             for claim in claims_made
         }
@@ -42,19 +43,7 @@ class MarkStore:
         in_order = [rows[number] for number in sorted(rows)]  # one order, against deadlocks
         async with self._database.quick_write() as connection:
             stand = (await connection.execute(new.returning(claims), in_order)).all()
-            await self._keep_ends(connection, stand, claims_made)
-        return [Claim(row.monitor_id, row.user_id, row.user_name, row.at) for row in stand]
-
-    async def _keep_ends(
-        self, connection: AsyncConnection, stand: Sequence[Row[Any]], new: Sequence[Claim]
-    ) -> None:
-        """Store when certificates to be renewed expire; an end belongs to the claim of its time."""
-        at = {(row.monitor_id, row.user_id): row.at for row in stand}
-        for each in new:
-            if each.renews and (since := at.get((each.monitor_id, each.user))):
-                key = {"kind": _RENEWS, "pattern": str(each.monitor_id)}
-                end = key | {"text": each.renews.isoformat(), "set_by": "", "set_at": since}
-                await connection.execute(self._database.put(remarks, end))
+        return [Claim(*row) for row in stand]
 
     async def release(
         self, monitor_ids: Collection[int], *, before: datetime | None = None
@@ -64,9 +53,7 @@ class MarkStore:
         if before is not None:
             gone = gone.where(claims.c.at < before)
         async with self._database.quick_write() as connection:
-            released = set(await connection.scalars(gone.returning(claims.c.monitor_id)))
-            await _forget_ends(connection, released)
-        return released
+            return set(await connection.scalars(gone.returning(claims.c.monitor_id)))
 
     async def mute(self, new: Mapping[int, Mute | None]) -> None:
         """Store mutes; one that is None unmutes its monitor. All or none are stored."""
@@ -120,22 +107,8 @@ class MarkStore:
 async def read_marks(connection: AsyncConnection) -> Marks:
     """All marks."""
     taken, muted, said = [(await connection.execute(query)).all() for query in _ALL]
-    ends = {
-        (row.pattern, row.set_at): datetime.fromisoformat(row.text)
-        for row in said
-        if row.kind == _RENEWS
-    }
     return Marks(
-        claims={
-            row.monitor_id: Claim(
-                row.monitor_id,
-                row.user_id,
-                row.user_name,
-                row.at,
-                ends.get((str(row.monitor_id), row.at)),
-            )
-            for row in taken
-        },
+        claims={row.monitor_id: Claim(*row) for row in taken},
         mutes={row.monitor_id: msgspec.json.decode(row.mute, type=Mute) for row in muted},
         notes={row.pattern: row.text for row in said if row.kind == _NOTE},
         runbooks={row.pattern: row.text for row in said if row.kind == _RUNBOOK},
@@ -146,9 +119,3 @@ async def forget(connection: AsyncConnection, monitor_ids: Collection[int]) -> N
     """Delete the sightings, claims and mutes of deleted monitors."""
     for table in (sightings, claims, mutes):
         await connection.execute(delete(table).where(table.c.monitor_id.in_(monitor_ids)))
-    await _forget_ends(connection, monitor_ids)
-
-
-async def _forget_ends(connection: AsyncConnection, monitor_ids: Collection[int]) -> None:
-    those = remarks.c.pattern.in_(map(str, monitor_ids))
-    await connection.execute(delete(remarks).where(remarks.c.kind == _RENEWS, those))

@@ -122,6 +122,7 @@ claims = Table(
     Column("user_id", String(40), nullable=False),
     Column("user_name", String(100), nullable=False),
     Column("at", Instant, nullable=False),
+    Column("renews", Instant),
 )
 
 #: The mutes (JSON): who muted a monitor until when, and its state at that time.
