@@ -49,6 +49,13 @@ async def test_an_add_by_mention_is_announced_or_asks_for_more(world: World) -> 
     await world.card("Ann added `a.demo.test`.", by=BEN)
 
 
+async def test_a_note_or_reason_names_who_it_mentions_and_notifies_nobody(world: World) -> None:
+    world.api.add("api.demo.test", days=-1, valid=False)
+    said = "ask <@U0BEN>, <!subteam^S0123456|@oncall> or <#C0CERTS|certs>"
+    for line in (f"note api.demo.test {said}", f"mute api.demo.test for=3d {said}"):
+        await world.ask(f"{BOT} {line}", "ask @Ben, @oncall or #certs", seen_by=BEN)
+
+
 async def test_a_direct_message_is_answered_plain_and_cleaned(world: World) -> None:
     world.api.add("api.demo.test")
     held = world.api.hold("monitor/scan")

@@ -9,6 +9,7 @@ docs.slack.dev/reference/objects/user-object.
 from __future__ import annotations
 
 import logging
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -38,6 +39,11 @@ WINDOW = timedelta(minutes=10)
 class _Known:
     at: datetime
     person: Person
+
+
+def _named(link: re.Match[str]) -> str:
+    """`#ops` for `<#C0123|ops>`, and `@oncall` for `<!subteam^S0123|@oncall>`."""
+    return f"{link[1].replace('!', '@')}{link[2]}"
 
 
 class Access:
@@ -111,6 +117,14 @@ class Access:
         """A user's name; `otherwise` if Slack doesn't say."""
         person, _ = await self._ask(user)
         return (person.name if person else "") or otherwise or "Somebody"
+
+    async def with_names(self, text: str) -> str:
+        """A text with `@Ben` for each `<@U0BEN>`: where it is shown, nobody is to be notified."""
+        text = re.sub(r"<([#!])[^<>|]*\|@?([^<>]+)>", _named, text)
+        for found in re.finditer(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>", text):
+            name = await self.name_of(found[1], found[2] or found[1])
+            text = text.replace(found[0], f"@{name}")
+        return text
 
     def spend(self, user: str, what: str, number: int = 1) -> None:
         """Count a user's scans or added hosts. Raises TooOften, and then counts nothing."""

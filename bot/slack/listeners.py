@@ -272,6 +272,9 @@ class SlackBot:
         if command and request.typed and (sub := self._router.subcommand(command, request.words)):
             command = sub
             request = replace(request, argument=" ".join(request.words[1:]))
+        if command and command.name in {"note", "mute"}:
+            said = await self._access.with_names(request.argument)
+            request = replace(request, argument=said)
         surface = self._surface(request)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
