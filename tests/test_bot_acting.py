@@ -104,7 +104,7 @@ async def test_a_press_that_waits_for_an_old_list_does_not_replace_a_newer_state
     world.api.renew(number, days=80)
     if not fixed:
         world.api.rows[number]["ssl_valid"] = False
-    await world.ask(f"/ssl scan {number}", "asked by Ann")
+    await refresh(world)
     held.release()
     await world.settled()
     said = row_of(shown, number)
