@@ -273,7 +273,8 @@ class Watches:
             counted = replace(watch, scans=watch.scans + 1)
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, fault.retry_after)
-        return replace(await self._judged(watch, before, row, sighting), asked=asked)
+        turn = await self._judged(watch, before, row, sighting)
+        return replace(turn, card=replace(turn.card, asked=asked), asked=asked)
 
     async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting, datetime]:
         found, asked = await self._api.scan(watch.monitor_id), self._clock()

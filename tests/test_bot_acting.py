@@ -87,7 +87,12 @@ async def test_a_list_read_before_a_claim_does_not_end_it(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("press", "fixed"),
-    [("I'll take it", True), ("I'll take it", False), ("Mute until it changes", True)],
+    [
+        ("I'll take it", True),
+        ("I'll take it", False),
+        ("Mute until it changes", True),
+        ("Scan & watch", True),
+    ],
 )
 async def test_a_press_that_waits_for_an_old_list_does_not_replace_a_newer_state(
     press: str, fixed: bool, world: World
