@@ -4,7 +4,7 @@ import csv
 import dataclasses
 
 from bot.commands import after_scan
-from bot.playground.faults import refusal
+from bot.playground.faults import dropped_connection, refusal
 from bot.playground.objects import ANN, BEN
 from bot.target import Target
 from tests.card_values import certificate, monitor
@@ -134,6 +134,10 @@ async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: Wor
     world.slack.faults.add("files.getUploadURLExternal", refusal("missing_scope"))
     await world.press("CSV", on=card)
     await world.card("The bot can't send files", "files:write")
+
+    world.slack.faults.add("files.completeUploadExternal", dropped_connection())
+    await world.press("CSV", on=card)
+    await world.card("Slack did not confirm that it was delivered.", to="D0ANN")
 
 
 async def test_the_csv_has_what_the_list_has(world: World) -> None:

@@ -270,9 +270,14 @@ class SlackWeb(SlackCalls):
             await self._write(
                 self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
             )
-        except SlackRefused:
+        except (SlackRefused, SlackUnreachable) as fault:
+            doubt = f"{text} Slack did not confirm that it was delivered."
             with suppress(SlackRefused, SlackUnreachable):  # it says “Here is the list”
-                await self.delete(address.channel, address.ts)
+                if isinstance(fault, SlackRefused):
+                    await self.delete(address.channel, address.ts)
+                else:
+                    told = Message(doubt, (section(doubt),))
+                    await self.update(address.channel, address.ts, told, None)
             raise
 
     async def share_file(self, channel: str, thread_ts: str, name: str, content: bytes) -> None:
