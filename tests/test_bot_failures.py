@@ -261,6 +261,22 @@ async def test_a_change_is_announced_once_whatever_slack_answers(
         assert len([m for m in world.seen(by=BEN) if "has taken" in m.text]) == number - 100
 
 
+@pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor"])
+async def test_a_lost_reply_in_a_busy_place_doubles_no_card(door: str, world: World) -> None:
+    world.api.add("api.demo.test")
+    lookup = "conversations.history" if door == "/ssl" else "conversations.replies"
+    held = world.slack.faults.hold(lookup, after=False)
+    world.slack.faults.add("chat.postMessage", dropped_connection(after=True))
+    await world.say(f"{door} scan api.demo.test")
+    await held.reached.wait()
+    thread = None if door == "/ssl" else world.said("scan").ts
+    for number in range(250):
+        world.slack.post(CERTS, BEN, f"message {number}", thread_ts=thread)
+    held.release()
+    await world.settled()
+    assert len(world.seen(by=BEN)) == 1
+
+
 async def test_what_slack_says_in_json_or_leaves_out_is_no_bug(world: World) -> None:
     json_answer = http_answer(200, '{"ok": true}', content_type="application/json", after=True)
     world.slack.faults.add("response_url", json_answer, times=9)

@@ -327,16 +327,16 @@ class SlackWeb(SlackCalls):
     ) -> list[str]:
         """The ts of each post of this message since then, by its metadata; oldest first.
 
-        Without `since`, only the newest page is searched. Raises SlackRefused if the bot may not
-        read the history (it must be in the channel).
+        Without `since`, the whole thread is searched, or the last minutes of the channel. Raises
+        SlackRefused if the bot may not read the history (it must be in the channel).
         """
         arguments: dict[str, Any] = {"channel": channel, "include_all_metadata": True}
-        if since is not None:
-            arguments["oldest"], _ = self._around(since)
+        if since or not thread_ts:
+            arguments["oldest"], _ = self._around(since or self._clock())
         read = self._reader(thread_ts, arguments)
         posts = [
             str(each["ts"])
-            async for each in self._listed(read, arguments, HISTORY_PAGES if since else 1)
+            async for each in self._listed(read, arguments)
             if each.get("bot_id") == self.identity.bot_id
             and _same_metadata(each.get("metadata"), message.metadata)
         ]
@@ -380,10 +380,9 @@ class SlackWeb(SlackCalls):
         self,
         read: Callable[..., Awaitable[AsyncSlackResponse]],
         arguments: Mapping[str, Any],
-        pages: int = HISTORY_PAGES,
     ) -> AsyncIterator[Mapping[str, Any]]:
         cursor: dict[str, str] = {}
-        for _ in range(pages):
+        for _ in range(HISTORY_PAGES):
             answer = await self._read(read, limit=HISTORY_PAGE, **arguments, **cursor)
             for each in _field(answer, "messages", list):
                 if re.fullmatch(r"\d+\.\d+", str(_object(each).get("ts"))):
