@@ -8,6 +8,7 @@ import pytest_asyncio
 from bot.blocks import Message, section
 from bot.store.database import Database
 from bot.store.digests import DigestStore
+from bot.store.notices import NoticeStore
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 DAY, CHANNEL = date(2026, 11, 23), "C0CERTS"
@@ -75,6 +76,32 @@ async def test_a_digest_whose_owner_moved_on_is_not_taken(state: DigestStore) ->
     assert left is not None
     await state.posted(left, sent=1, ts="1.1", now=NOW + timedelta(minutes=4), finished=False)
     assert not await state.take_over(left, NOW + timedelta(minutes=5))
+
+
+async def test_a_post_is_the_older_digest_until_the_newer_one_replaces_it(
+    state: DigestStore,
+) -> None:
+    for day in (DAY, DAY + timedelta(days=1)):
+        edits = "1.1" if day > DAY else None
+        claimed = await state.claim(day, CHANNEL, NOW, MESSAGES[:1], edits=edits)
+        assert claimed
+        board = await state.board(CHANNEL, "1.1")
+        assert (board and board.day) == (DAY if edits else None)
+        await state.posted(claimed, sent=1, ts="1.1", now=NOW, finished=True)
+        board = await state.board(CHANNEL, "1.1")
+        assert board
+        assert board.day == day
+
+
+async def test_a_notice_that_was_claimed_in_the_future_is_posted_all_the_same(
+    database: Database,
+) -> None:
+    store, lease = NoticeStore(database), timedelta(minutes=2)
+    await store.tell("today paused", CHANNEL, MESSAGES[0], NOW)
+    for clock in (NOW + timedelta(hours=1), NOW):
+        (waiting,) = await store.unposted(clock, lease)
+        assert await store.claim(waiting, clock)
+        assert await store.unposted(clock, lease) == []
 
 
 async def test_a_day_that_was_given_back_is_claimed_anew(state: DigestStore) -> None:

@@ -368,13 +368,12 @@ class Notices:
         return notices
 
     async def _post_all(self) -> None:
-        """Post the stored notices; a channel that accepts none is skipped for now."""
-        for _ in range(2):  # follow-ups need the ts of their thread first
-            for notice in await self._store.unposted(self._clock(), LEASE):
-                channel, now = notice.channel, self._clock()
-                takes = channel in self._channels(now) and channel not in self._refused
-                if takes and self._limited.get(channel, now) <= now:
-                    await self._post(notice, now)
+        """Post the stored notices; each comparison does so twice, as follow-ups need a thread."""
+        for notice in await self._store.unposted(self._clock(), LEASE):
+            channel, now = notice.channel, self._clock()
+            takes = channel in self._channels(now) and channel not in self._refused
+            if takes and self._limited.get(channel, now) <= now:
+                await self._post(notice, now)
 
     async def _post(self, notice: Notice, now: datetime) -> None:
         """Post a notice, unless another process does."""
