@@ -32,6 +32,7 @@ from sqlalchemy.dialects.sqlite.aiosqlite import (
     AsyncAdapt_aiosqlite_connection,
     AsyncAdapt_aiosqlite_cursor,
 )
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
 
 from bot.store.database import Database
@@ -68,7 +69,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Look for garbage as seldom as the bot does, and not in what is loaded now."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
     gc.enable()
@@ -146,6 +146,11 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
         await_only(asyncio.sleep(0))
         cursor: Any = self._cursor
         cursor.executemany(operation, seq_of_parameters)
+
+
+async def _close(self: AsyncConnection, *_: object) -> None:
+    """Close without the task of its own that outlives a cancellation: here, closing never waits."""
+    await self.close()
 
 
 def _end_at_once(name: str) -> Callable[[AsyncAdapt_aiosqlite_connection], None]:
@@ -231,6 +236,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     monkeypatch.setattr("bot.store.monitors.forget_old", keep_all)
     monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
     monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", _Cursor)
+    monkeypatch.setattr(AsyncConnection, "__aexit__", _close)
     for name in ("commit", "rollback"):
         monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, name, _end_at_once(name))
     monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))

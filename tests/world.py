@@ -319,6 +319,8 @@ async def new_world(
     async with AsyncExitStack() as stack:
         playground = Playground(playground_app(), clock=clock)
         await playground.start()
+        session: Any = playground.delivery._session
+        session.connector._force_close = False  # a connection for each payload takes a millisecond
         stack.push_async_callback(playground.close)
         told = environment(playground, mode, file)
         stub = hosts = None
