@@ -118,7 +118,7 @@ deliveries = Table(
 claims = Table(
     "claims",
     metadata,
-    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
     Column("user_id", String(40), nullable=False),
     Column("user_name", String(100), nullable=False),
     Column("at", Instant, nullable=False),
@@ -129,7 +129,7 @@ claims = Table(
 mutes = Table(
     "mutes",
     metadata,
-    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
     Column("mute", Text, nullable=False),
 )
 
@@ -148,7 +148,7 @@ remarks = Table(
 standings = Table(
     "standings",
     metadata,
-    Column("monitor_id", Integer, primary_key=True, autoincrement=False),
+    Column("monitor_id", BigInteger, primary_key=True, autoincrement=False),
     Column("rank", Integer, nullable=False),
     Column("issuer", Text, nullable=False),
     Column("not_after", Instant),
