@@ -194,7 +194,7 @@ def test_text_in_a_foreign_encoding_is_read_as_far_as_it_goes() -> None:
         {"id": 1},
         {"host": "a.b"},
         {"id": "x", "host": "a.b"},
-        {"id": 1, "host": " "},
+        *[{"id": 1, "host": odd} for odd in (" ", "a" * 300, "a\0b")],
         *[{"id": 1, "host": "a.b", "port": odd} for odd in (None, 0, 99999, {"n": 1}, "x", 1.5)],
         [],
         "x",
@@ -207,6 +207,10 @@ def test_without_id_host_and_port_nothing_is_read(value: object) -> None:
         read_summary(raw(value), NO_OFFSET)
     with pytest.raises(ValueError, match=r"."):
         read_monitor(raw(value), NO_OFFSET)
+
+
+def test_an_issuer_is_read_without_nul_which_postgresql_can_not_store() -> None:
+    assert read_summary(raw(ROW | {"ssl_issuer": "Digi\0Cert"}), NO_OFFSET).issuer == "DigiCert"
 
 
 def test_the_target_of_a_monitor_is_normalised() -> None:

@@ -288,14 +288,16 @@ def read_target(host: str, port: Any) -> Target:
         host = normal_host(host)
     except ValueError:
         host = host.strip()
-        if not host:
-            raise ValueError("`host` is empty") from None
+        if not 0 < len(host) <= LONGEST_HOST or "\0" in host:
+            raise ValueError("`host` is empty, too long, or contains NUL") from None
     number = port if type(port) is int else msgspec.convert(port, int, strict=False)
     if not 1 <= number <= MAX_PORT:
         raise ValueError("`port` is not between 1 and 65535")
     return Target(host, number)
 
 
+#: PostgreSQL stores no longer host, and no NUL.
+LONGEST_HOST = 253
 #: No ID has more digits than a button or a command takes.
 MOST_ID = 10**15
 
@@ -313,7 +315,7 @@ def read_summary(raw: Any, offset: timedelta) -> MonitorSummary:
         not_before=read_date(wire.ssl_expire_date_start, offset),
         not_after=read_date(wire.ssl_expire_date_end, offset),
         host_match=wire.ssl_host_match,
-        issuer=wire.ssl_issuer or "",
+        issuer=(wire.ssl_issuer or "").replace("\0", ""),
         http_code=wire.http_code,
         scanned_at=_scan_date(wire.scan_date, offset),
         fingerprint=wire.ssl_fingerprint or "",
