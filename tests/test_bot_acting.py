@@ -262,6 +262,7 @@ async def test_the_most_specific_runbook_counts_and_notes_are_in_the_audit(world
         "https://ann:secret@wiki.test/x",
     ):  # fmt: skip
         await world.ask(f"/ssl runbook {HOST} {link}", "isn't a usable http(s) link")
+    await world.ask(f"/ssl runbook issuer={'x' * 300} https://wiki.test/x", "Name the issuer")
 
 
 # The row tells the story

@@ -360,7 +360,8 @@ class Subject(str):
     def parse(cls, text: str) -> Subject:
         """Read a subject. Raises ValueError with a sentence for the user."""
         if text.lower().startswith("issuer="):
-            if name := text.partition("=")[2].strip().casefold():
+            name = text.partition("=")[2].strip().casefold()
+            if 0 < len(name) <= LONGEST_NOTE:
                 return Issuer(name)
             raise ValueError("Name the issuer, for example issuer=Let's Encrypt R11.")
         found = cls(host_pattern(text) if "*" in text else str(Selector.parse(text)))
