@@ -100,7 +100,7 @@ async def test_a_note_stays_as_typed_and_says_if_no_monitor_matches(world: World
         *("warn default 14d", "runbook add https://a.test"),
     ):
         await world.ask(f"/ssl {typed}", "NOT UNDERSTOOD", "is not a host name")
-    await world.ask("@SSLmonitor note shop.demo.test x cc <@U0BEN>", "x cc &lt;@U0BEN&gt;")
+    await world.ask("@SSLmonitor note shop.demo.test x cc <@U0BEN>", "x cc @Ben")
     for typed in (", a.demo.test x", " and a.demo.test x"):
         await world.ask(f"/ssl note shop.demo.test{typed}", "Name one at a time")
     await world.ask("/ssl note shop.demo.test, ask Ben", "Note on `shop.demo.test`: ask Ben")
