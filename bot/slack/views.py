@@ -260,8 +260,8 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     async def show(line: Message) -> None:
         await post.show(line)
 
-    async def wait(_: Message) -> None:
-        """The asker has the answer already, and so isn't told that Slack limits the bot."""
+    async def wait(_: Message) -> None:  # the asker has the answer already
+        log.warning("Slack limits the bot: a line in %s is delayed or dropped", channel)
 
     try:
         await post.answer(line, show, wait)
