@@ -160,3 +160,10 @@ async def test_buttons_on_the_result_go_on_in_the_modal(world: World) -> None:
 
     await world.modal("OK", "asked by Ann")
     assert world.api.asked("monitor/scan") == [{"id": "101"}]
+
+
+async def test_the_form_of_a_digest_takes_hosts_and_a_port_as_its_hint_says(world: World) -> None:
+    await world.say("/ssl digest here")
+    about = {"at": "9", "zone": "UTC", "days": "sat", "about": "*.demo.test,a.test port=443"}
+    assert await world.submit(await world.modal("Daily digest"), **about) == {}
+    await world.modal("only about `*.demo.test a.test port=443`")

@@ -426,6 +426,12 @@ def _reads(read: Callable[[str], object], word: str) -> bool:
     return True
 
 
+def apart(text: str) -> list[str]:
+    """The words of a field: `a.test,b.test:443` as `a.test`, `b.test` and `port=443`."""
+    text = re.sub(r",(?!\d)", " ", text)
+    return re.sub(rf"(?<!\S)({DOTTED}):(\d+)(?!\S)", r"\1 port=\2", text).split()
+
+
 def notice_words(words: Sequence[str]) -> list[str]:
     """Hosts and ports, `all`, and whom to mention, as one text."""
     left, kept, rest = " ".join(words).split(), list[str](), list[str]()

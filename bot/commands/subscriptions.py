@@ -12,7 +12,7 @@ from bot import digest
 from bot.blocks import Message
 from bot.cards import digest as digest_cards
 from bot.cards import subscriptions as cards
-from bot.commands.arguments import Filter, digest_words, notice_words
+from bot.commands.arguments import Filter, apart, digest_words, notice_words
 from bot.commands.lookup import router
 from bot.commands.router import Call
 from bot.commands.thresholds import unmatched
@@ -96,7 +96,7 @@ class About:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read filters, `all`, `mention @oncall` and `anyway`. Raises ValueError."""
-        words, hosts, ports = text.split(), list[str](), ""
+        words, hosts, ports = apart(text), list[str](), ""
         confirmed, everything, mention = False, False, None
         while words:
             word = words.pop(0)
@@ -127,10 +127,8 @@ class About:
         return cls(Selection(tuple(hosts), ports), confirmed, everything, mention)
 
     def __str__(self) -> str:
-        words = [str(self.which), "all" if self.everything else ""]
-        if self.mention is not None:
-            words.append(f"mention {self.mention or 'nobody'}")
-        return " ".join(filter(None, words))
+        whom = "" if self.mention is None else f"mention {self.mention or 'nobody'}"
+        return " ".join(filter(None, [str(self.which), "all" * self.everything, whom]))
 
 
 def _mention(word: str) -> str:
