@@ -8,6 +8,7 @@ import fcntl
 import gc
 import os
 import shutil
+import signal
 import sqlite3
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -63,6 +64,8 @@ class _Statements(dict[Any, Any]):
 def pytest_configure(config: pytest.Config) -> None:
     """Compile a statement once for all databases, and keep stderr while it is captured."""
     config.stash[_stderr] = os.dup(2)
+    if hasattr(config, "workerinput"):  # else asyncio sets and resets Python's own each time
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = Engine._execution_options
     Engine._execution_options = options.union({"compiled_cache": _Statements()})
 

@@ -80,7 +80,7 @@ class Workspace:
         self._listeners: list[Callable[[], None]] = []
         self._numbers = itertools.count(1)
         self._last_ts = 0
-        self._secrets = app.secrets()
+        self._secrets = tuple(filter(None, app.secrets()))
 
     # Reading
 
@@ -273,9 +273,9 @@ class Workspace:
         if isinstance(value, list | tuple):
             return [self.mask(item) for item in value]
         if isinstance(value, str):
-            for secret in filter(None, self._secrets):
+            for secret in self._secrets:
                 value = value.replace(secret, "…")
-            return _BEARERS.sub("…", value)
+            return _BEARERS.sub(lambda found: (found[1] or "") + "…", value)
         return value
 
     def message_for_page(self, message: PostedMessage) -> Json:
@@ -306,6 +306,5 @@ _SECRET_KEYS = frozenset(
     {"token", "trigger_id", "response_url", "upload_url", "authorization", "url_ticket"}
 )
 _BEARERS = re.compile(
-    r"xox[a-z]-[\w-]+|xapp-[\w-]+|v0=[0-9a-f]{64}|(?<=/response/)[\w-]+|(?<=ticket=)[\w-]+"
-    r"|(?<=/upload/)[\w-]+"
+    r"xox[a-z]-[\w-]+|xapp-[\w-]+|v0=[0-9a-f]{64}|(/response/|ticket=|/upload/)[\w-]+"
 )
