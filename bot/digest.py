@@ -105,7 +105,7 @@ async def gather(
 
 async def _counted(api: SSLMonitor) -> int | None:
     """How many monitors there are; None if the API can't leave out those that need no attention."""
-    with suppress(BotError):  # asking for the lists will tell
+    with suppress(BotError):  # a fault that lasts is raised for the lists, too
         if await api.extras.offers(Extra.ATTENTION, hurry=True):
             return (await api.account()).used
     return None

@@ -345,7 +345,7 @@ def claim_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> Claim | N
     return None if claim is None or is_fine(row, now, rules) else claim
 
 
-def taken(row: MonitorSummary, user: str, name: str, now: datetime, rules: Thresholds) -> Claim:
+def new_claim(row: MonitorSummary, user: str, name: str, now: datetime, rules: Thresholds) -> Claim:
     """A claim on a monitor in its present state."""
     is_valid = state_of(row, now, rules).rank in {Rank.ACT_NOW, Rank.OVERDUE, Rank.DUE}
     return Claim(row.id, user, name, now, row.not_after if is_valid else None)

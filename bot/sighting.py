@@ -83,8 +83,8 @@ class Topic:
 class Claim(msgspec.Struct, frozen=True):
     """Who has taken a monitor, and when.
 
-    If it needed nothing but its renewal, `renews` is when its certificate expires: a threshold that
-    makes it fine fixes nothing.
+    If the monitor only needed a renewal, `renews` is when its certificate expires: the claim lasts
+    until that changes, even if a threshold makes the monitor fine.
     """
 
     monitor_id: int

@@ -64,7 +64,7 @@ class _Statements(dict[Any, Any]):
 def pytest_configure(config: pytest.Config) -> None:
     """Compile a statement once for all databases, and keep stderr while it is captured."""
     config.stash[_stderr] = os.dup(2)
-    if hasattr(config, "workerinput"):  # else asyncio sets and resets Python's own each time
+    if hasattr(config, "workerinput"):  # else asyncio replaces Python's handler for each test
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     options = Engine._execution_options
     Engine._execution_options = options.union({"compiled_cache": _Statements()})
@@ -152,7 +152,7 @@ class _Cursor(AsyncAdapt_aiosqlite_cursor):
 
 
 async def _close(self: AsyncConnection, *_: object) -> None:
-    """Close without the task of its own that outlives a cancellation: here, closing never waits."""
+    """Close without the extra task that survives a cancellation: here, closing never waits."""
     await self.close()
 
 

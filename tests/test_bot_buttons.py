@@ -140,7 +140,7 @@ async def test_a_failed_rescan_or_a_restart_leaves_a_private_row(world: World) -
         await world.card("asked by Ann")
         await world.settled()
     assert row_of(shown, number) == before
-    await world.card("⏳ The result follows.")
+    await world.card("⏳ The result will follow.")
     assert "Scanning" not in "".join(map(words, world.seen()))
 
 

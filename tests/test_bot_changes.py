@@ -67,7 +67,7 @@ async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: Make
         assert reply.text.startswith("✅ Fixed: shop")
 
 
-async def test_processes_with_an_api_each_continue_each_others_comparisons(
+async def test_processes_that_each_run_an_api_continue_each_others_comparisons(
     make_world: MakeWorld,
 ) -> None:
     async with make_world(scans=True) as world:

@@ -128,7 +128,7 @@ async def test_the_environments_digest_is_turned_off_in_its_channel(digest_world
             card = await world.ask(f"/ssl {kind} resume", "shared with other")
             await world.press("Post it here anyway", on=card)
             await world.settled()
-            assert [each.set_by for each in running()] == [""]  # nor does an answer to a question
+            assert [each.set_by for each in running()] == [""]  # nor does “Post it here anyway”
 
 
 async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world: World) -> None:
@@ -166,7 +166,9 @@ async def test_a_digest_of_the_day_is_not_posted_twice_when_its_time_changes(wor
 async def test_strangers_in_the_channel_are_a_question_first(world: World) -> None:
     world.api.add("shop.demo.test", days=2)
     await world.say("/ssl digest here at 09:30 Europe/Berlin mon,wed *.demo.test", to=PARTNERS)
-    card = await world.card("shared with other organizations", "Nothing is set up", to=PARTNERS)
+    card = await world.card(
+        "shared with other organizations", "Nothing has been changed", to=PARTNERS
+    )
     assert world.bot.slack._records.subscriptions.digests() == []
     await world.press("Post it here anyway", on=card)
     said = await world.card("on mon,wed at 09:30 Europe/Berlin", to=PARTNERS)

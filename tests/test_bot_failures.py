@@ -287,7 +287,7 @@ async def test_what_slack_says_in_json_or_leaves_out_is_no_bug(world: World) -> 
 
     for method, line, told in (
         ("views.open", "/ssl add", "SLACK IS HAVING PROBLEMS"),
-        ("conversations.info", "/ssl notices here", "Nothing is set up yet"),
+        ("conversations.info", "/ssl notices here", "Nothing has been changed yet"),
         ("users.info", "/ssl status api.demo.test", "OK"),
     ):
         for body in ('{"ok": true}', '{"ok": true, "view": [], "channel": 5, "user": null}'):

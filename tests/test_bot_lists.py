@@ -137,7 +137,7 @@ async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: Wor
 
     world.slack.faults.add("files.completeUploadExternal", dropped_connection())
     await world.press("CSV", on=card)
-    await world.card("Slack did not confirm that it was delivered.", to="D0ANN")
+    await world.card("Slack did not confirm that the file was delivered.", to="D0ANN")
 
 
 async def test_the_csv_has_what_the_list_has(world: World) -> None:

@@ -240,7 +240,7 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     assert "`other.demo.test`" not in words(first)
 
 
-async def test_another_host_with_the_id_of_a_deleted_monitor_is_not_what_was_fixed_or_muted(
+async def test_another_host_with_the_id_of_a_deleted_monitor_is_neither_fixed_nor_muted(
     world: World,
 ) -> None:
     number, notices = await newly_broken(world)

@@ -93,7 +93,7 @@ async def test_a_post_is_the_older_digest_until_the_newer_one_replaces_it(
         assert board.day == day
 
 
-async def test_a_notice_that_was_claimed_in_the_future_is_posted_all_the_same(
+async def test_a_notice_that_was_claimed_in_the_future_is_still_posted(
     database: Database,
 ) -> None:
     store, lease = NoticeStore(database), timedelta(minutes=2)

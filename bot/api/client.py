@@ -169,8 +169,8 @@ class SSLMonitor:
         """The monitors that pass all given filters (`monitor/list`).
 
         `host` may contain `*`. `port` is `443`, `443,8443`, `!443`, `100-200` or `>=100`;
-        `expires`, in days, is `=30`, `30-60`, `<30` or `>30`. `attention` leaves out the monitors
-        that need none within so many days, if the API has `Extra.ATTENTION`.
+        `expires`, in days, is `=30`, `30-60`, `<30` or `>30`. `attention` leaves out monitors that
+        need no attention within so many days, if the API has `Extra.ATTENTION`.
         """
         filters = {
             "host": host,

@@ -296,7 +296,7 @@ def read_target(host: str, port: Any) -> Target:
     return Target(host, number)
 
 
-#: PostgreSQL stores no longer host, and no NUL.
+#: The longest host name in DNS, and in the database. PostgreSQL can't store NUL.
 LONGEST_HOST = 253
 #: No ID has more digits than a button or a command takes.
 MOST_ID = 10**15

@@ -140,9 +140,9 @@ def refreshed(
 ) -> tuple[Block, Block | None] | None:
     """The new row for a block of the digest that is outdated, and the buttons below it.
 
-    Returns None if the block is still right. The outcome of the last press stays. A row without a
-    monitor among `found` is no longer monitored, provided that `found` is `complete`, unless its
-    host has been added again.
+    Returns None if the block is still right. The outcome of the last press stays. If `found` is
+    `complete`, a row without a monitor in it is no longer monitored, unless its host has been added
+    again.
     """
     name = _name(block)
     summed_up = dict.fromkeys(lists.SUMMED_UP, _summed_up)
@@ -247,7 +247,7 @@ def members_of(block: Block, found: Mapping[int, MonitorSummary]) -> list[Monito
 
 
 def _added_again(first: str, found: Mapping[int, MonitorSummary]) -> list[MonitorSummary]:
-    """The new monitor of a row's host, if there is one; others may look like a shortened host."""
+    """The new monitor of a row's host, if there is one; none for a shortened, ambiguous host."""
     host = first.partition("`")[2].partition("`")[0]
     return [row for row in found.values() if row.target.short == host][:1]
 

@@ -130,8 +130,8 @@ def compare(
     """The news, the changed standings, and the IDs of the monitors that are gone.
 
     A first comparison, without `before`, has no news, nor has a muted monitor. A monitor is gone
-    once two `complete` lists lack it, or one gives its ID to another host. `renamed` has the names
-    that certificates gained and lost.
+    once two `complete` lists lack it, or a list gives its ID to another host. `renamed` has the
+    names that certificates gained and lost.
     """
     told: list[News] = []
     changed: dict[int, LastSeen] = {}

@@ -111,10 +111,11 @@ def content(
     which: Selection = ALL,
     until: datetime | None = None,
 ) -> DigestContent:
-    """Merge the API's lists, worst first: all monitors, and what its filters match.
+    """Merge the API's lists, worst first: `everything`, and what its filters match.
 
-    The filters may miss a monitor that is due by a threshold of the team's own or by its CA, or
-    that broke between two calls; they skip those without a verdict or an expiry date.
+    `everything` may lack monitors that need no attention. The filters may miss a monitor that is
+    due by a threshold of the team's own or by its CA, or that broke between two calls; they skip
+    those without a verdict or an expiry date.
     """
     if which != ALL:
         everything = [row for row in everything if which.takes(row.target)]

@@ -113,9 +113,9 @@ def title(state: State, target: Target, *, struck: bool = False) -> str:
 
 
 def row_host(host: str, monitor_id: int, more: str = "", most: int = MOST_HOST) -> str:
-    """A host in one line of a phone, without its middle if need be, and `more` behind it.
+    """A host in one line of a phone, without its middle if need be, followed by `more`.
 
-    A shortened one gets its ID: others may differ in their middle alone.
+    A shortened host gets its monitor's ID, since others may differ only in the middle.
     """
     longer = f" #{monitor_id}{more}"
     if len(host) + len(more) > most or "…" in host:

@@ -91,7 +91,7 @@ _TITLE = re.compile(r"(\S+) .*`([^`]+)`.* (?:\+|and )([\d,]+)(?: more)?")
 LEAST_NAME = 5
 #: The possible layouts of a row, the best one first; each consists of its lines.
 _Layouts = Iterator[Sequence[str]]
-#: The block ID of a monitor's row; that of a private list's has the list's name behind it.
+#: The block ID of a monitor's row; in a private list, the list's name follows.
 _ROW = re.compile(r"row:(\d+)")
 #: How the parts begin that say who has a monitor, and how old its scan is.
 _WHO = ("🙋", "🔕", "⚠️")
@@ -228,7 +228,7 @@ def _lines(first: str, facts: Sequence[str], who: Sequence[str], last: str, numb
 
 
 def _layouts(first: str, facts: Sequence[str], who: Sequence[str], last: str) -> _Layouts:
-    """The lines of a row, ever shorter; a note is left out where it would hide the facts."""
+    """The layouts of a row, from long to short; a note that would hide the facts is left out."""
     yield from ((first, _joined(fact, *who), last) for fact in facts)
     if last.startswith(NOTE):
         last = ""
@@ -242,9 +242,9 @@ def _layouts(first: str, facts: Sequence[str], who: Sequence[str], last: str) ->
 
 
 def _layouts_of_some(first: str, part: str, who: Sequence[str], last: str, number: int) -> _Layouts:
-    """The lines of a row of which only some monitors are fixed, or which differ as `part` says.
+    """The layouts of a row whose monitors differ as `part` says: `1 of 3 fixed`, `1 broken, 4 due`.
 
-    The word for the worst state makes room where that is said by the kinds, too.
+    Where room is short, the word for the worst state is left out, since `part` counts it too.
     """
     said, owner = "" if last.startswith(NOTE) else last, _owner(who)
     short, brief = said.replace("rescanned · ", ""), _brief(first, part, number)
@@ -279,7 +279,7 @@ def _clipped(owner: Sequence[str], *rest: str) -> list[str]:
 
 
 def _brief(first: str, part: str, number: int) -> tuple[str, str]:
-    """The first line without the state's word, in one line of a phone, and the part with it."""
+    """The first line without the state's word, in one line of a phone, and a part that says it."""
     if not (found := _TITLE.fullmatch(first)):
         return first, part
     symbol, host, others = found.groups()
@@ -317,7 +317,7 @@ def is_same(old: Block, new: Block) -> bool:
 
 
 def taken_like(row: Block, other: Block) -> Block:
-    """A row that is taken by those who have taken another one, unless it is fine."""
+    """The row with the owner of another row, unless it is fine."""
     text = str(row["text"]["text"])
     if text.startswith((*_FINE, BUSY)):
         return row

@@ -144,7 +144,7 @@ def shared(is_shared: bool | None, command: str, words: str) -> Message:
     )
     value = f"{words} anyway".strip()
     yes = button("Post it here anyway", command, value, about="Post it here anyway", style="danger")
-    return _said(f"⚠️ {known if is_shared else unknown} Nothing is set up yet.", actions(yes))
+    return _said(f"⚠️ {known if is_shared else unknown} Nothing has been changed yet.", actions(yes))
 
 
 def nothing_here(kind: str) -> Message:

@@ -34,7 +34,7 @@ from bot.commands.router import Call
 from bot.commands.thresholds import meant
 from bot.dates import DAY, length_and_reason, parse_length
 from bot.errors import BotError, NotFound, UsageError
-from bot.severity import Thresholds, is_fine, mute_of, runbook_of, state_of, taken
+from bot.severity import Thresholds, is_fine, mute_of, new_claim, runbook_of, state_of
 from bot.sighting import Marks, Mute
 
 #: The longest mute.
@@ -129,7 +129,7 @@ async def take(call: Call, which: One) -> Message:
         said = "Not taken: it was fine at its last scan."
         card = _card(call, row, said=said)
         return replace(card, changed=())
-    claim = taken(row, call.asker, name, now, call.rules)
+    claim = new_claim(row, call.asker, name, now, call.rules)
     (stands,) = await call.records.marks.take([claim])
     await call.records.reread()
     if stands.user != call.asker:
@@ -159,7 +159,7 @@ async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message
     """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
     bad = [row for row in rows if not is_fine(row, now, call.rules)]
-    new = [taken(row, call.asker, name, now, call.rules) for row in bad]
+    new = [new_claim(row, call.asker, name, now, call.rules) for row in bad]
     stand = await call.records.marks.take(new)
     others = {claim.monitor_id: claim.name for claim in stand if claim.user != call.asker}
     mine = [row.target for row in bad if row.id not in others]

@@ -427,7 +427,7 @@ def _reads(read: Callable[[str], object], word: str) -> bool:
 
 
 def apart(text: str) -> list[str]:
-    """The words of a field: `a.test,b.test:443` as `a.test`, `b.test` and `port=443`."""
+    """The words of a form's field: `a.test,b.test:443` as `a.test`, `b.test` and `port=443`."""
     text = re.sub(r",(?!\d)", " ", text)
     return re.sub(rf"(?<!\S)({DOTTED}):(\d+)(?!\S)", r"\1 port=\2", text).split()
 

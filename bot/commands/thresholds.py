@@ -97,7 +97,7 @@ async def warn(
 
 
 async def unmatched(call: Call, which: Selection) -> list[str]:
-    """The filters of a digest or of notices that no monitor matches, if the API says so."""
+    """Filters of a digest or notices that no monitor matches; none if the list can't be read."""
     if which == ALL:
         return []
     try:

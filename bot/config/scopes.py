@@ -47,7 +47,7 @@ SCOPES: dict[str, Scope] = {
         "asks for confirmation there",
     ),
     "channels:history": Scope(
-        "look for a posted digest or notice before posting it again; edit yesterday's “all clear”",
+        "look for a post that may be lost before repeating it; edit yesterday's “all clear”",
         "a crash at the wrong moment may repeat a digest or notice; each “all clear” is a new post",
     ),
     "groups:history": Scope(

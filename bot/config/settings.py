@@ -27,8 +27,8 @@ AllClear = Literal["daily", "weekly"]
 class Settings:
     """The settings of a program.
 
-    `api_url` is empty if the bot starts the embedded API in its own process; `api_is_own` is set
-    once that runs. Its address and key are new at every start.
+    `api_url` is empty if the bot starts the embedded API in its own process. Once that API runs,
+    `api_is_own` is set: its address and key are new at every start, its monitors are not.
     """
 
     api_is_own: bool = field(default=False)

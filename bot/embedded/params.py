@@ -72,8 +72,8 @@ LIST = (
     _text("ssl_expire_days", "Whole days left: `=30`, `30-60`, `<30`, `>30`", examples=["<30"]),
     _integer(
         "attention_days",
-        "Only what is invalid, expires or should be renewed within so many days, or has no recent "
-        "scan",
+        "Only monitors that are invalid, that expire or enter their CA's renewal window within so "
+        "many days, or that were not scanned in the last 24 hours",
         *(0, 9999),
     ),
     _LIMIT,

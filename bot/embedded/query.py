@@ -2,9 +2,10 @@
 
 `port` and `ssl_expire_days` take terms separated by commas: `443`, `=443`, `<443`, `<=443`,
 `>443`, `>=443`, `100-200`. A `!` in front excludes the term. A row must match one of the terms
-without `!` (if there are any) and none of those with it. `host` has one wildcard, `*`. The page
-lacks `attention_days`, which leaves out what needs no attention within so many days. An empty
+without `!` (if there are any) and none of those with it. `host` has one wildcard, `*`. An empty
 parameter is no filter. Invalid input raises ValueError with a sentence for the caller.
+
+`attention_days` isn't on that page: it leaves out monitors that need no attention that soon.
 """
 
 import re
@@ -26,7 +27,7 @@ _TERM = re.compile(
 )
 _MAX_TERMS = 100
 _DAY = 86_400  # seconds
-#: A scan older than this may need attention, however good its result was.
+#: A monitor that was not scanned for this long may need attention, however good the last result.
 _RECENT = timedelta(days=1)
 
 # Both ends included; None is open.
@@ -84,7 +85,7 @@ class Filters:
 
     @classmethod
     def parse(cls, params: Mapping[str, str]) -> Self:
-        """Read the four parameters. Raises ValueError with a sentence for the caller."""
+        """Read the parameters. Raises ValueError with a sentence for the caller."""
         host, port, valid, days, attention = (
             params.get(name, "").strip()
             for name in ("host", "port", "ssl_valid", "ssl_expire_days", "attention_days")
@@ -133,7 +134,7 @@ def valid_now(now: datetime) -> ColumnElement[bool]:
 
 
 def _attention(days: int, now: datetime) -> ColumnElement[bool]:
-    """What is invalid, ends or should be renewed within so many days, or has no recent scan."""
+    """What is invalid, expires or enters its CA's window soon enough, or has no recent scan."""
     scanned, by = monitors.c.scanned_at, date(now + timedelta(days=days + 1))
     return or_(
         not_(valid_now(now)),

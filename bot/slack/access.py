@@ -119,7 +119,7 @@ class Access:
         return (person.name if person else "") or otherwise or "Somebody"
 
     async def with_names(self, text: str) -> str:
-        """A text with `@Ben` for each `<@U0BEN>`: where it is shown, nobody is to be notified."""
+        """The text with `@Ben` for each `<@U0BEN>`, so that showing it notifies nobody."""
         text = re.sub(r"<([#!])[^<>|]*\|@?([^<>]+)>", _named, text)
         for found in re.finditer(r"<@([A-Z0-9]+)(?:\|([^<>]*))?>", text):
             name = await self.name_of(found[1], found[2] or found[1])

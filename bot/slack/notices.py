@@ -368,7 +368,7 @@ class Notices:
         return notices
 
     async def _post_all(self) -> None:
-        """Post the stored notices; each comparison does so twice, as follow-ups need a thread."""
+        """Post the stored notices; run twice per comparison, since follow-ups need their thread."""
         for notice in await self._store.unposted(self._clock(), LEASE):
             channel, now = notice.channel, self._clock()
             takes = channel in self._channels(now) and channel not in self._refused

@@ -224,7 +224,7 @@ class Boards:
         return {(each.channel, each.ts): each.board.blocks for each in await self.today()}
 
     async def changed_since(self, before: Shown) -> tuple[list[Drawing], Shown]:
-        """Those of `before` that the database has changed since, to be drawn; and what all say."""
+        """The messages that differ from `before` in the database, to be drawn; and what all say."""
         shown, changed = await self.today(), list[Drawing]()
         for each in shown:
             if before.get((each.channel, each.ts), each.board.blocks) != each.board.blocks:

@@ -118,13 +118,13 @@ class Scheduler:
             raise
 
     async def _measure(self, records: Records) -> None:
-        """Read the API's clock, and find out whether its monitors are still the same."""
+        """Measure the API's clock, and forget another API's or account's monitors."""
         try:
             await self._api.measure_clock()
             await records.forget_others(self._api)
             self._measured = True
         except BotError as error:
-            log.warning("Could not read the API's clock and monitors: %s", error)
+            log.warning("Could not check the API's clock and account: %s", error)
 
     async def _refresh(self, records: Records) -> None:
         """Show in today's digests what was fixed or taken elsewhere, and end claims if fixed.

@@ -243,7 +243,7 @@ class EditablePost:
         return False
 
     async def _posted(self, message: Message) -> str:
-        """Post the message, and return its ts; if Slack's reply was lost, look before repeating it.
+        """Post the message, and return its ts; if Slack's reply is lost, look before repeating it.
 
         If the bot ends meanwhile, `ts` is set all the same: “Scanning…” must not stay.
         """

@@ -249,7 +249,8 @@ def _working(channel: str = "") -> Block:
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:
     """Announce a change in the channel, in one line; in a direct message the answer is enough.
 
-    A limit is waited out, and a line that Slack may have is looked up before it is repeated.
+    A limit of up to a minute is waited out. A line that Slack may have is looked up before it is
+    repeated.
     """
     channel = message.announce_in or channel
     if not channel or channel.startswith("D"):
@@ -261,7 +262,7 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
         await post.show(line)
 
     async def wait(_: Message) -> None:  # the asker has the answer already
-        log.warning("Slack limits the bot: a line in %s is delayed or dropped", channel)
+        log.warning("Rate-limited by Slack; an announcement in %s is delayed or dropped", channel)
 
     try:
         await post.answer(line, show, wait)

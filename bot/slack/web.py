@@ -271,8 +271,8 @@ class SlackWeb(SlackCalls):
                 self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
             )
         except (SlackRefused, SlackUnreachable) as fault:
-            doubt = f"{text} Slack did not confirm that it was delivered."
-            with suppress(SlackRefused, SlackUnreachable):  # it says “Here is the list”
+            doubt = f"{text} Slack did not confirm that the file was delivered."
+            with suppress(SlackRefused, SlackUnreachable):  # the post says “Here is the list”
                 if isinstance(fault, SlackRefused):
                     await self.delete(address.channel, address.ts)
                 else:

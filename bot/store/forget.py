@@ -57,18 +57,18 @@ async def forget_old(database: Database, now: datetime) -> None:
             await connection.execute(delete(table).where(is_old(now)))
 
 
-#: The API and account that the monitors' IDs belong to.
+#: The key of the note that names the API and account of the monitors' IDs.
 _API = "api"
 
 
 async def forget_others(
     database: Database, source: str, hosts: Callable[[], Awaitable[Iterable[tuple[int, str]]]]
 ) -> bool:
-    """Forget claims, mutes and sightings after a change of API or account: the IDs mean others now.
+    """Forget claims, mutes and sightings of another API's or account's monitors: IDs differ there.
 
-    Where an ID has the same host as at the last comparison, only the key has changed, and they
-    stay. `hosts` returns the IDs and hosts of all monitors. Returns whether the API or account has
-    changed. Raises DatabaseUnavailable, and what `hosts` raises.
+    They stay where an ID still has the host of the last comparison, since the key alone may have
+    changed. `hosts` returns the IDs and hosts of all monitors. Returns whether the API, account or
+    key has changed. Raises DatabaseUnavailable, and what `hosts` raises.
     """
     async with database.quick_read() as connection:
         before = await connection.scalar(select(notes.c.value).where(notes.c.key == _API))

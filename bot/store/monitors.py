@@ -148,7 +148,7 @@ class Records:
                 await forget(connection, monitor_ids)
 
     async def forget_others(self, api: SSLMonitor) -> None:
-        """Forget what people said about monitors of another API or account. Raises BotError."""
+        """Forget claims, mutes and sightings of another API's monitors. Raises BotError."""
 
         async def hosts() -> list[tuple[int, str]]:
             return [(row.id, str(row.target)) for row in await api.list()]

@@ -359,7 +359,7 @@ async def _read_standings(connection: AsyncConnection) -> dict[int, LastSeen]:
         for number, rank, issuer, end, target in rows:
             not_after = None if end is None else datetime.fromtimestamp(end, UTC)
             seen[number] = LastSeen(rank, issuer, not_after, target)
-    # apart, since they apply to few monitors and converting them takes a fifth of the time
+    # in a query of their own: few monitors have them, and reading them takes a fifth of the time
     flags = select(standings.c.monitor_id, standings.c.missing, standings.c.late)
     for number, missing, late in await connection.execute(
         flags.where(or_(standings.c.missing, standings.c.late))

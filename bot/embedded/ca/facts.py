@@ -51,7 +51,7 @@ class RenewalFacts(Struct, gc=False):
 
 
 _RENEWALS = msgspec.json.Decoder(RenewalFacts)
-#: Where the date begins in the column; SQL counts from 1.
+#: Where the date begins in the `renewal` column; SQL counts from 1.
 _START = len('{"status":"known","start":"') + 1
 
 
@@ -69,7 +69,7 @@ def renewal_column(found: Renewal) -> str | None:
 
 
 def renewal_start(column: ColumnElement[str | None]) -> ColumnElement[str]:
-    """SQL for when the window of that column begins, in the API's format."""
+    """SQL for the beginning of the window in a `renewal` column, in the API's format."""
     return func.substr(column, _START, 16)
 
 

@@ -8,5 +8,5 @@ down_revision = "0013"
 
 
 def upgrade() -> None:
-    """Add the column; older claims are about the monitor's state, whatever it was."""
+    """Add the column; it is empty for older claims, which end once the monitor is fine."""
     op.add_column("claims", sa.Column("renews", sa.BigInteger))
