@@ -106,8 +106,10 @@ def test_after_unreadable_rows_only_trouble_is_news_and_at_the_first_list_nothin
 
 
 @given(STEPS)
-def test_each_change_is_told_once_a_day(steps: Sequence[Any]) -> None:
-    for _, news, before, made in told(steps):
+def test_each_change_is_told_once_a_day_and_a_stage_in_one_message(steps: Sequence[Any]) -> None:
+    """What gets no worse follows up what was told on the same day."""
+    count: Counter[tuple[str, str, object]] = Counter()
+    for day, news, before, made in told(steps):
         keys = [topic.key for topic in (*before, *made)]
         assert len(keys) == len(set(keys))
         assert all(len(key) <= 80 for key in keys)
@@ -116,26 +118,14 @@ def test_each_change_is_told_once_a_day(steps: Sequence[Any]) -> None:
             about = [t for t in (*before, *made) if t.kind in kinds and each.id in t.members]
             about = [t for t in about if t.key not in {reply.thread for reply in about}]
             assert len(about) == 1, (each.kind, about)
-
-
-@given(STEPS)
-def test_no_certificate_has_two_messages_of_a_stage_and_day(steps: Sequence[Any]) -> None:
-    count: Counter[tuple[str, str, object]] = Counter()
-    for day, _, _, made in told(steps):
-        for topic in made:
-            if topic.thread is None and topic.kind in WORSE:
-                what = (about for about in topic.about if not about.startswith("="))
-                count.update((day, topic.kind, about) for about in what)
-    assert {key: number for key, number in count.items() if number > 1} == {}
-
-
-@given(STEPS)
-def test_what_gets_no_worse_follows_up_what_was_told_on_the_same_day(steps: Sequence[Any]) -> None:
-    for _, _, before, made in told(steps):
         first = {about for topic in before if topic.thread is None for about in topic.about}
-        for topic in made:
-            if topic.thread is None and topic.kind not in (*WORSE, "small"):
-                assert not {about for about in topic.about if about[0] != "="} & first
+        for topic in (each for each in made if each.thread is None and each.kind != "small"):
+            what = {about for about in topic.about if not about.startswith("=")}
+            if topic.kind in WORSE:
+                count.update((day, topic.kind, about) for about in what)
+            else:
+                assert not what & first
+    assert {key: number for key, number in count.items() if number > 1} == {}
 
 
 @given(STEPS)

@@ -26,7 +26,7 @@ from tests.client_wire import slowdown
 from . import fleet as fleets
 from .fleet import NOW, PAGE, Fleet, Leaf
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.matrix, pytest.mark.slow]
 
 CONCURRENCY = 25
 DEADLINE = 0.2
