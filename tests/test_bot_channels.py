@@ -129,6 +129,7 @@ async def test_the_environments_digest_is_turned_off_in_its_channel(digest_world
             await world.press("Post it here anyway", on=card)
             await world.settled()
             assert [each.set_by for each in running()] == [""]  # nor does “Post it here anyway”
+            await world.ask("/ssl audit", f"{kind} resume · <#{CERTS}> · resumed")
 
 
 async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world: World) -> None:

@@ -300,8 +300,9 @@ def test_the_table_of_changes_is_complete() -> None:
     assert changing - set(CHANGES) == {
         *("delete", "mute", "mute_certificate", "runbook", "unmute", "unmute_certificate", "warn"),
         *("calendar", "calendar_new"),
-        *("digest_here", "digest_pause", "digest_resume", "digest_off", "resume_shared"),
+        *("digest_here", "digest_pause", "digest_resume", "digest_resume_now", "digest_off"),
         *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
+        "notices_resume_now",
     }  # a question, and a record of the bot's own
 
 

@@ -372,6 +372,7 @@ def test_commands_that_change_things_say_so() -> None:
         *("mute", "mute_certificate", "unmute", "unmute_certificate"),
         "warn",
         *("calendar", "calendar_new"),
-        *("digest_here", "digest_pause", "digest_resume", "digest_off", "resume_shared"),
+        *("digest_here", "digest_pause", "digest_resume", "digest_resume_now", "digest_off"),
         *("notices_here", "notices_mention", "notices_pause", "notices_resume", "notices_off"),
+        "notices_resume_now",
     }

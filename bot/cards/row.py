@@ -75,7 +75,7 @@ MOST_RESCANNED = 100
 THIS_ROW, MOST_IN_MENU = "this-row", MAX_OPTION_VALUE - len('form note_certificate {"which": ""}')
 #: The lines that fit beside a row's button on a phone.
 LINES = 3
-#: How a note begins; what a row says of which only some monitors are fixed; and who pressed.
+#: How a note begins; and what a row says whose monitors differ.
 _KIND = rf"\d+ (?:{'|'.join(KINDS)})"
 NOTE, PART = (
     "📝",
@@ -84,6 +84,7 @@ NOTE, PART = (
 #: What rows count as, by their first character.
 _SYMBOLS = (each.symbol for each in (EXPIRED, UNREACHABLE, ACT_NOW, OVERDUE, DUE, UNKNOWN))
 COUNTED = dict(zip(_SYMBOLS, (KINDS[0], *KINDS), strict=True))
+#: Who pressed, before the time.
 _PRESSED_BY = re.compile(r" · [^·]*, (?=<!date)")
 #: The first line of a row of several: its symbol, its host, and how many others it has.
 _TITLE = re.compile(r"(\S+) .*`([^`]+)`.* (?:\+|and )([\d,]+)(?: more)?")

@@ -353,7 +353,7 @@ async def _resume(call: Call, kind: str, about: About = About()) -> Message:
         return replace(cards.nothing_here(kind), changed=())
     if here.runs(now):
         return replace(cards.runs_already(here), changed=())
-    if here.off and (asks := await _question(call, about, "resume_shared", kind)):
+    if here.off and (asks := await _question(call, about, f"{kind}_resume_now", kind)):
         return asks
     again = msgspec.structs.replace(here, paused_until=None, off=False, since=now)
     following = await _following(call, again, now) if kind == DIGEST else None
@@ -392,8 +392,9 @@ async def digest_resume(call: Call) -> Message:
     return await _resume(call, DIGEST)
 
 
-@router.command("resume_shared", typed=False, changes=True)
-async def resume_shared(call: Call, kind: str) -> Message:
+@router.command("digest_resume_now", typed=False, changes=True)
+@router.command("notices_resume_now", typed=False, changes=True)
+async def resume_now(call: Call, kind: str) -> Message:
     """Resume this channel's digest or notices, although strangers can read them."""
     return await _resume(call, kind.removesuffix(" anyway"), About(confirmed=True))
 
