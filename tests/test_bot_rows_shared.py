@@ -55,6 +55,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     shown = await digest(world)
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}")
     await world.until(lambda: "↻ no change" in row_of(shown, numbers[0]))
+    await world.settled()
     for fixed in (1, 0):
         world.api.renew(numbers[fixed], days=80)
         world.api.rows[numbers[fixed]]["ssl_fingerprint"] = "cd" * 32
@@ -75,6 +76,34 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     await world.settled()
     await world.press("Rescan", on=shown, row=f"{numbers[0]} {numbers[1]}", by=BEN)
     await world.until(lambda: "2 of 3 fixed\n↻ rescanned · Ben, " in row_of(shown, numbers[0]))
+
+
+async def test_a_reply_that_a_refresh_has_overtaken_follows_with_the_next_one(world: World) -> None:
+    numbers = [world.api.add(f"{name}.demo.test", valid=False) for name in "ab"]
+    shown = await digest(world)
+    calls = ["chat.update", "chat.update", "chat.postMessage"]  # progress, the row, its reply
+    for number, name in zip(numbers, "ab", strict=True):
+        if name == "b":  # whose reply is edited
+            await world.press("Rescan", on=shown, row=f"{number} b.demo.test:443", by=BEN)
+            await world.settled()
+            calls[2] = "chat.update"
+        held = [world.slack.faults.hold(call, after=False) for call in calls]
+        await world.press("Rescan", on=shown, row=f"{number} {name}.demo.test:443", by=BEN)
+        for each in held[:2]:
+            await each.reached.wait()
+            each.release()
+        await held[2].reached.wait()
+        world.api.renew(number, days=80)
+        await refresh(world)
+        await world.card(f"~`{name}.demo.test`~", by=BEN)
+        held[2].release()
+        await world.settled()
+        await refresh(world)
+        (story,) = (m for m in world.seen(by=BEN) if m.thread_ts and f"`{name}." in words(m))
+        assert "*OK*" in words(story)
+        edits = [call for call in world.slack.traffic if call["name"] == "chat.update"]
+        await refresh(world)
+        assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
 
 
 async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: World) -> None:

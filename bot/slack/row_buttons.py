@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bot.blocks import Address, Block, Message
 from bot.cards import replies
+from bot.cards.batch import shown_state
 from bot.cards.lists import story
 from bot.cards.monitor import ranges
 from bot.cards.row import THIS_ROW, carried, saying, taken_like
@@ -141,7 +142,7 @@ class RowButton:
         self._looked = False
         self._looking: asyncio.Task[None] | None = None
         self._drawing: asyncio.Task[bool] | None = None
-        self._story = ""
+        self._story, self._told = "", ("", list[str]())
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
@@ -192,6 +193,7 @@ class RowButton:
                 rows.replace(taken_like(newer, row), rows.more(row) and message.more)
             else:
                 rows.renew(carried(before or newer or row, row, now), message.more, asked, now)
+            self._told = shown_state(rows.row(row) or row)
 
         if late is None or late[1] <= asked:
             await self._refresh(change, row)
@@ -257,8 +259,10 @@ class RowButton:
         if story and not self._thread.ts:
             self._thread.ts = story
         shown = await self._thread.show(message)
-        if self._rows and self._story and (ts := self._thread.ts) and ts != story:
-            begun = functools.partial(_begin_story, self._story, story, ts)
+        row = self._rows and self._rows.row({"block_id": self._story})
+        outrun = bool(row and self._told[0]) and shown_state(row or {}) != self._told
+        if self._rows and self._story and (ts := self._thread.ts) and (outrun or ts != story):
+            begun = functools.partial(_begin_story, self._story, story, ts, self._told)
             async with self._rows.lock:
                 await self._boards.change(self.channel, self._ts, self._rows, begun)
             await self._thread.join(self._rows.stories.get(self._story, ts), message)
@@ -401,10 +405,18 @@ class HomeRow(RowButton):
         return stays
 
 
-def _begin_story(name: str, old: str | None, new: str, rows: RowList) -> None:
-    """Note where a row's story stands, unless another process has begun it meanwhile."""
+def _begin_story(
+    name: str, old: str | None, new: str, told: tuple[str, list[str]], rows: RowList
+) -> None:
+    """Note where a row's story stands, unless another process has begun it meanwhile.
+
+    It has `told` a state that the row may no longer have.
+    """
     if rows.stories.get(name) == old:
         rows.stories[name] = new
+    row = rows.row({"block_id": name})
+    if row and told[0] and shown_state(row) != told:
+        rows.ahead.append(name)
 
 
 def _put_back(busy: tuple[Block, Block | None], says: str, rows: RowList) -> None:

@@ -35,10 +35,10 @@ Found = tuple[dict[int, "MonitorSummary"], datetime]
 class RowList:
     """The current state of a list or digest, with the lock for its next edit.
 
-    `stories` are the replies in its thread, one for each pressed row, by the row's block ID, and
-    `seen` is when the API was asked for the state that a row shows; `late` is what was found about
-    a row during its scan. Slack shows the state after the first `drawn` of its `changes`. `day` is
-    a digest's, once known.
+    `stories` are the replies in its thread, one for each pressed row, by the row's block ID; those
+    about the rows `ahead` show an older state. `seen` is when the API was asked for the state that
+    a row shows; `late` is what was found about a row during its scan. Slack shows the state after
+    the first `drawn` of its `changes`. `day` is a digest's, once known.
     """
 
     text: str
@@ -55,6 +55,7 @@ class RowList:
     day: date | None = None
     most_blocks: int = MAX_BLOCKS
     expanded: list[str] = field(default_factory=list)
+    ahead: list[str] = field(default_factory=list)
     _idle: dict[str, Block] = field(default_factory=dict)
     _has_buttons: bool = field(init=False)
 
@@ -155,7 +156,7 @@ class RowList:
         busy = [block for block in self.blocks if _is_busy(block)]
         self.text, self.blocks = board.text, list(board.blocks)
         self.stories, self.expanded = dict(board.stories), list(board.expanded)
-        self.seen = dict(board.seen)
+        self.seen, self.ahead = dict(board.seen), list(board.ahead)
         for block in busy:
             if self.row(block) is not None:
                 self.replace(block)
@@ -181,7 +182,9 @@ def changed_stories(
     """
     for old in before.blocks:
         new, reply = rows.row(old), before.stories.get(name_of(old))
-        if not reply or new is None or _is_busy(new) or shown_state(old) == shown_state(new):
+        if not reply or new is None or _is_busy(new):
+            continue
+        if shown_state(old) == shown_state(new) and name_of(old) not in before.ahead:
             continue
         if members := members_of(new, found):
             yield reply, members, new
@@ -209,6 +212,7 @@ def refresh_rows(
     A row that is not among `before` is newer than the answer for which the API was `asked`, and
     stays. Once it is `settled` whom to mention, the message no longer offers to choose.
     """
+    rows.ahead.clear()
     if settled:
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
     for block in [each for each in rows.blocks if before is None or each in before]:

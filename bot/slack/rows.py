@@ -259,11 +259,12 @@ class Boards:
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
             news = [block for block in old if look(block, found)]
-            if not (settled or news):
+            ahead = stored.board.ahead
+            if not (settled or news or ahead):
                 continue
             rows = self._list_of(stored)
             idle = rows.set_aside(news, found, asked or now)
-            if not (settled or idle):
+            if not (settled or idle or ahead):
                 continue
             change = functools.partial(
                 refresh_rows, found=found, now=now, rules=rules, complete=complete,
@@ -299,4 +300,4 @@ def _changed(change: Callable[[RowList], None], board: Board) -> Board:
     rows.adopt(board, None)
     change(rows)
     fixed = is_over(rows.blocks)
-    return Board(rows.text, rows.blocks, rows.stories, rows.expanded, fixed, rows.seen)
+    return Board(rows.text, rows.blocks, rows.stories, rows.expanded, fixed, rows.seen, rows.ahead)
