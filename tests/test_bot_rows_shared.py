@@ -78,12 +78,12 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     await world.until(lambda: "2 of 3 fixed\n↻ rescanned · Ben, " in row_of(shown, numbers[0]))
 
 
-async def test_a_reply_that_a_refresh_has_overtaken_follows_with_the_next_one(world: World) -> None:
+async def test_a_reply_that_a_refresh_has_overtaken_catches_up_with_the_next(world: World) -> None:
     numbers = [world.api.add(f"{name}.demo.test", valid=False) for name in "ab"]
     shown = await digest(world)
     calls = ["chat.update", "chat.update", "chat.postMessage"]  # progress, the row, its reply
     for number, name in zip(numbers, "ab", strict=True):
-        if name == "b":  # whose reply is edited
+        if name == "b":  # its reply exists, and is edited
             await world.press("Rescan", on=shown, row=f"{number} b.demo.test:443", by=BEN)
             await world.settled()
             calls[2] = "chat.update"

@@ -410,7 +410,7 @@ def _begin_story(
 ) -> None:
     """Note where a row's story stands, unless another process has begun it meanwhile.
 
-    It has `told` a state that the row may no longer have.
+    `told` is the state that its reply shows; a row with another one by now is `ahead` of it.
     """
     if rows.stories.get(name) == old:
         rows.stories[name] = new

@@ -36,7 +36,7 @@ class RowList:
     """The current state of a list or digest, with the lock for its next edit.
 
     `stories` are the replies in its thread, one for each pressed row, by the row's block ID; those
-    about the rows `ahead` show an older state. `seen` is when the API was asked for the state that
+    about rows `ahead` show an older state. `seen` is when the API was asked for the state that
     a row shows; `late` is what was found about a row during its scan. Slack shows the state after
     the first `drawn` of its `changes`. `day` is a digest's, once known.
     """

@@ -83,8 +83,8 @@ class Board(msgspec.Struct, frozen=True):
     """The current content of a digest's first message, or of a notice. It is stored as JSON.
 
     By a row's block ID, `stories` has the reply about it in the thread, and `seen` when the API was
-    asked for its state; `expanded` rows show more buttons. The replies about the rows `ahead` show
-    an older state. Once `fixed`, no row needs attention.
+    asked for its state; `expanded` rows show more buttons. The replies about rows `ahead`
+    show an older state. Once `fixed`, no row needs attention.
     """
 
     text: str
