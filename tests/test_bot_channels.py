@@ -53,7 +53,7 @@ async def test_a_digest_and_its_preview_are_about_the_hosts_that_were_named(worl
     assert "for `*.shop.test port=443` only." in posted
 
     for line in ("digest here 09:00", "notices here"):
-        lacks = "No monitor matches `shop.test`, `x.test` yet."
+        lacks = "No monitor matches `shop.test` or `x.test` yet."
         await world.ask(f"/ssl {line} *.shop.test shop.test x.test", lacks, to=GENERAL)
     await world.say("/ssl digest here 09:00 *.shop.test", to=GENERAL)
     card = await world.card("every day at 09:00 UTC", "about `*.shop.test`.", to=GENERAL)

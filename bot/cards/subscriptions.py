@@ -97,7 +97,7 @@ def _rule(each: Subscription) -> str:
 
 def _lacks(unmatched: Sequence[str]) -> list[Block]:
     """A warning about filters that no monitor matches."""
-    names = ", ".join(code(each, 100) for each in unmatched)
+    names = " or ".join(code(each, 100) for each in unmatched)
     return [context(f"⚠️ No monitor matches {names} yet.")] if unmatched else []
 
 
