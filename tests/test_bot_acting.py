@@ -65,6 +65,7 @@ async def test_a_claim_on_a_renewal_outlasts_a_threshold_that_makes_the_monitor_
         assert ("🙋 Ann" in words(await world.ask("/ssl list", "1 monitor"))) is shown
     await world.ask(f"/ssl take {number}", "Ann took it", by=BEN)  # Ann's claim stands
     await world.ask(f"/ssl warn {HOST} 5d", "5 days")
+    await world.settled()  # else the refresh may share the list that the command asked for
     world.api.renew(number, days=80)
     await refresh(world)
     assert world.bot.records.rules.marks.claims == {}
