@@ -50,6 +50,7 @@ def page(
     docs = DOCS if request.config.getoption("--update-screenshots") else None
     page = Page(driver, running, screenshots, request.param, docs)
     page.fit()
+    driver.get("about:blank")  # the page that it still shows polls a demo that may have ended
     page.errors()
     page.open()
     yield page
