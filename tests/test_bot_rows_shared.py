@@ -80,6 +80,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
 
 async def test_a_reply_that_a_refresh_has_overtaken_catches_up_with_the_next(world: World) -> None:
     numbers = [world.api.add(f"{name}.demo.test", valid=False) for name in "ab"]
+    world.api.add("other.demo.test")
     shown = await digest(world)
     calls = ["chat.update", "chat.update", "chat.postMessage"]  # progress, the row, its reply
     for number, name in zip(numbers, "ab", strict=True):
@@ -97,6 +98,8 @@ async def test_a_reply_that_a_refresh_has_overtaken_catches_up_with_the_next(wor
         await refresh(world)
         await world.card(f"~`{name}.demo.test`~", by=BEN)
         held[2].release()
+        await world.settled()
+        await world.say("/ssl scan other.demo.test")  # says nothing about this row
         await world.settled()
         await refresh(world)
         (story,) = (m for m in world.seen(by=BEN) if m.thread_ts and f"`{name}." in words(m))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -174,9 +174,9 @@ class RowList:
 
 
 def changed_stories(
-    before: Board, rows: RowList, found: Mapping[int, MonitorSummary]
+    before: Board, rows: RowList, found: Mapping[int, MonitorSummary], ahead: Collection[str]
 ) -> Iterator[tuple[str, list[MonitorSummary], Block]]:
-    """The replies about rows whose state has changed, with their monitors, and the rows.
+    """The replies about rows that changed or are `ahead`, with their monitors, and the rows.
 
     A row that is being scanned gets its reply from the scan.
     """
@@ -184,7 +184,7 @@ def changed_stories(
         new, reply = rows.row(old), before.stories.get(name_of(old))
         if not reply or new is None or _is_busy(new):
             continue
-        if shown_state(old) == shown_state(new) and name_of(old) not in before.ahead:
+        if shown_state(old) == shown_state(new) and name_of(old) not in ahead:
             continue
         if members := members_of(new, found):
             yield reply, members, new
@@ -212,7 +212,8 @@ def refresh_rows(
     A row that is not among `before` is newer than the answer for which the API was `asked`, and
     stays. Once it is `settled` whom to mention, the message no longer offers to choose.
     """
-    rows.ahead.clear()
+    if complete:
+        rows.ahead.clear()
     if settled:
         rows.blocks = [each for each in rows.blocks if not name_of(each).startswith(OFFER)]
     for block in [each for each in rows.blocks if before is None or each in before]:

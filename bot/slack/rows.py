@@ -259,7 +259,7 @@ class Boards:
             whom = self._records.subscriptions.mention_of(stored.channel)
             settled = bool(whom) and any(name_of(each).startswith(OFFER) for each in blocks)
             news = [block for block in old if look(block, found)]
-            ahead = stored.board.ahead
+            ahead = stored.board.ahead if complete else []
             if not (settled or news or ahead):
                 continue
             rows = self._list_of(stored)
@@ -273,7 +273,7 @@ class Boards:
             async with rows.lock:
                 await self.change(stored.channel, stored.ts, rows, change)
             changed.append((stored.channel, stored.ts, rows))
-            for reply, members, row in changed_stories(stored.board, rows, found):
+            for reply, members, row in changed_stories(stored.board, rows, found, ahead):
                 card = story(members, now, rules, said=fix_of(row))
                 told = RowList(card.text, list(card.blocks), changes=1)
                 told.is_outdated = rows.outdates(row)
