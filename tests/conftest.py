@@ -28,14 +28,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Load the fixtures where tests run, keep files in memory, and trust one root."""
+    """Trust one root, load the fixtures where tests run, and keep files in memory."""
+    root = Path(__file__).parent / "embedded/fixtures/sha1-root.pem"  # the machine has hundreds
+    os.environ["SSL_CERT_FILE"] = str(root)  # before aiohttp is imported, which loads them
     if config.option.dist == "no" or hasattr(config, "workerinput"):
         config.pluginmanager.import_plugin("tests.fixtures")
     memory = Path("/dev/shm")
     if memory.is_dir() and shutil.disk_usage(memory).free > 2**30:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
-    root = Path(__file__).parent / "embedded/fixtures/sha1-root.pem"  # the machine has hundreds
-    os.environ["SSL_CERT_FILE"] = str(root)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -1,6 +1,5 @@
 """The one source of truth: what was posted and opened, who may see it, and who follows it."""
 
-import copy
 import itertools
 import re
 from collections import deque
@@ -224,7 +223,7 @@ class Workspace:
 
     def with_block_ids(self, blocks: Iterable[Json]) -> list[Json]:
         """Copy blocks, giving a block_id to those without one, as Slack does."""
-        copies = copy.deepcopy(list(blocks))
+        copies: list[Json] = _copied(list(blocks))
         for block in copies:
             block.setdefault("block_id", self.next_id("b"))
         return copies
@@ -285,14 +284,15 @@ class Workspace:
             "channel": message.channel,
             "user": message.user,
             "text": message.text,
-            "blocks": copy.deepcopy(message.blocks),
+            "blocks": _copied(message.blocks),
             "ephemeral": message.ephemeral_for is not None,
         }
         optional: Json = {"thread_ts": message.thread_ts, "files": message.files}
         return always | {key: value for key, value in optional.items() if value}
 
     def _with_ids(self, content: Json) -> Json:
-        return copy.deepcopy(content) | {"blocks": self.with_block_ids(content["blocks"])}
+        blocks = self.with_block_ids(content["blocks"])
+        return {**_copied(content), "blocks": blocks}
 
     def _next_hash(self) -> str:
         return f"{int(self.clock().timestamp())}.{next(self._numbers):08x}"
@@ -300,6 +300,13 @@ class Workspace:
     def _publish_modals(self, user: str) -> None:
         views = [view.for_page() for view in self._modals.get(user, ())]
         self.publish("modals", {"views": views}, user=user)
+
+
+def _copied(value: Any) -> Any:
+    """Copy JSON, in a fraction of the time of `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 _SECRET_KEYS = frozenset(
