@@ -130,6 +130,7 @@ async def test_one_deadline_covers_the_body_too(session: aiohttp.ClientSession) 
     await asyncio.gather(*(ask(*each) for each in EVERY_CALL.items()))
 
 
+@pytest.mark.slow
 async def test_a_silent_server_is_asked_again_only_to_read(session: aiohttp.ClientSession) -> None:
     async with Wire([STALLED_HEAD] * 3).serving() as wire:
         api = door(session, wire.url, deadline=0.2, scan_deadline=0.2, attempts=2)
@@ -232,6 +233,7 @@ async def test_an_api_with_an_untrusted_certificate_gets_no_key(
 # Secrets.
 
 
+@pytest.mark.slow
 async def test_no_log_line_and_no_error_holds_query_key_or_password(
     session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -121,6 +121,7 @@ FORMS: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", [BEN, GUS, OLGA])
 async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_world: World) -> None:
     world, refused = ruled_world, dict[tuple[str, str], bool]()
@@ -241,6 +242,7 @@ def grid_member(world: World, user: str, *workspaces: str) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World) -> None:
     grid_member(world, ANN, "T0002", "T0LOCAL")
     world.api.add("api.demo.test", days=80)
@@ -261,6 +263,7 @@ async def test_a_member_whose_home_is_another_workspace_is_a_member(world: World
 # Limits for each user
 
 
+@pytest.mark.slow
 async def test_too_many_scans_are_refused_with_a_time_to_return(make_world: MakeWorld) -> None:
     async with make_world(USER_SCAN_LIMIT="3") as world:
         number = world.api.add("api.demo.test", days=80)
@@ -284,6 +287,7 @@ async def test_too_many_scans_are_refused_with_a_time_to_return(make_world: Make
         assert len(world.api.asked("monitor/scan")) == 8
 
 
+@pytest.mark.slow
 async def test_too_many_hosts_are_refused_before_any_is_added(world: World) -> None:
     await world.say("/ssl add")
     first = " ".join(f"h{n}.demo.test" for n in range(50))

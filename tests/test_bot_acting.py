@@ -18,6 +18,7 @@ def world(digest_world: World) -> World:
     return digest_world
 
 
+@pytest.mark.slow
 async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     await world.ask(f"/ssl take {HOST}", "Taken by Ann")
@@ -134,6 +135,7 @@ async def test_a_muted_monitor_is_counted_and_never_all_clear(world: World) -> N
     assert "1 broken." in words(await digest(world))
 
 
+@pytest.mark.slow
 async def test_a_mute_ends_with_its_time_or_when_the_certificate_changes_or_gets_worse(
     world: World,
 ) -> None:
@@ -303,6 +305,7 @@ async def test_what_others_did_during_a_scan_that_failed_stays_in_the_row(world:
     assert " · 🙋 Ann" in row_of(shown, number)
 
 
+@pytest.mark.slow
 async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(world: World) -> None:
     hosts = [f"h{number}.demo.test" for number in range(3)]
     for host in hosts:

@@ -12,6 +12,7 @@ from tests.world import World, labels, words
 PROXY = {"proxy_host": "proxy.test", "proxy_port": "3128", "proxy_username": "me"}
 
 
+@pytest.mark.slow
 async def test_a_submitted_form_checks_and_can_be_corrected(world: World) -> None:
     held = world.api.hold("monitor/list")
     form = await world.add_form()
@@ -164,6 +165,7 @@ async def test_the_event_loop_gets_its_turn_while_ten_thousand_names_are_compare
 # The log of changes
 
 
+@pytest.mark.slow
 async def test_audit_shows_who_changed_what_and_says_what_is_no_host(world: World) -> None:
     await world.ask("/ssl add a.demo.test b.demo.test:636", "Ben added", by=BEN, seen_by=ANN)
     await world.settled()

@@ -70,6 +70,7 @@ async def test_yesterdays_all_clear_is_edited_while_it_is_last(clear_world: Worl
     assert days(world) == ["26 clear", "26 clear"]
 
 
+@pytest.mark.slow
 async def test_all_clear_is_edited_while_it_is_the_last_message_alone(clear_world: World) -> None:
     world = clear_world
     [first] = world.seen(by=BEN)
@@ -107,6 +108,7 @@ async def test_all_clear_is_posted_where_the_old_one_is_lost(clear_world: World)
         assert world.digest.last_error == ""
 
 
+@pytest.mark.slow
 async def test_an_edit_that_may_have_failed_is_tried_again(clear_world: World) -> None:
     world = clear_world
     lost = dropped_connection(after=True)
@@ -148,6 +150,7 @@ async def test_a_process_that_dies_during_the_edit_leaves_one_digest(
     assert days(world) == (["23 clear", "24 clear"] if chat and not done else ["24 clear"])
 
 
+@pytest.mark.slow
 async def test_two_bots_at_once_edit_or_post_one_all_clear(clear_world: World) -> None:
     world = clear_world
     async with world.running_bot() as second:
@@ -160,6 +163,7 @@ async def test_two_bots_at_once_edit_or_post_one_all_clear(clear_world: World) -
     assert days(world) == ["25 clear", "27 clear"]
 
 
+@pytest.mark.slow
 async def test_weekly_only_all_clear_waits_for_the_first_day(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS, DIGEST_ALL_CLEAR="weekly") as world:
         world.api.add("fine.demo.test")
@@ -186,6 +190,7 @@ async def test_weekly_only_all_clear_waits_for_the_first_day(make_world: MakeWor
         assert world.digest.last_error == ""
 
 
+@pytest.mark.slow
 async def test_weekly_a_weeks_first_digest_is_posted_on_any_day(make_world: MakeWorld) -> None:
     settings = {"DIGEST_ALL_CLEAR": "weekly", "NOTICE_INTERVAL": "0"}
     async with make_world(DIGEST_CHANNEL=CERTS, **settings) as world:

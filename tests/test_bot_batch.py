@@ -1,5 +1,7 @@
 """Scanning and deleting several monitors at once: a preview, then one press."""
 
+import pytest
+
 from bot.cards.row import MOST_RESCANNED
 from tests.world import BEN, World, labels, words
 
@@ -44,6 +46,7 @@ async def test_what_of_a_batch_fails_is_counted_and_the_rest_is_reported(world: 
     assert len(world.api.rows) == 1
 
 
+@pytest.mark.slow
 async def test_each_of_a_batch_is_done_once_and_progress_leaves_uses(
     world: World,
 ) -> None:

@@ -112,6 +112,7 @@ async def test_rescans_on_a_private_list_are_answered_in_their_rows_alone(world:
     assert world.seen(by=BEN) == []
 
 
+@pytest.mark.slow
 async def test_a_failed_rescan_or_a_restart_leaves_a_private_row(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     world.api.add("b.demo.test", days=6.5)
@@ -144,6 +145,7 @@ async def test_a_failed_rescan_or_a_restart_leaves_a_private_row(world: World) -
     assert "Scanning" not in "".join(map(words, world.seen()))
 
 
+@pytest.mark.slow
 async def test_a_digest_and_its_threads_card_can_be_rescanned(world: World) -> None:
     number = world.api.add("a.demo.test", days=5.5)
     shown = await posted_digest(world)
@@ -179,6 +181,7 @@ async def test_rescan_on_the_digest_renews_that_row_alone(world: World) -> None:
     assert labels(shown) == ["Rescan", "Rescan"]
 
 
+@pytest.mark.slow
 async def test_two_rescans_at_once_on_one_digest_lose_neither_row(world: World) -> None:
     first = world.api.add("a.demo.test", days=5.5)
     second = world.api.add("b.demo.test", days=6.5)

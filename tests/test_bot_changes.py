@@ -45,6 +45,7 @@ async def begun(world: World) -> Notices:
     return notices
 
 
+@pytest.mark.slow
 async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: MakeWorld) -> None:
     async with make_world(scans=True) as world:
         assert world.hosts is not None
@@ -67,6 +68,7 @@ async def test_a_change_is_told_by_the_next_poll_after_its_scan(make_world: Make
         assert reply.text.startswith("✅ Fixed: shop")
 
 
+@pytest.mark.slow
 async def test_processes_that_each_run_an_api_continue_each_others_comparisons(
     make_world: MakeWorld,
 ) -> None:
@@ -93,6 +95,7 @@ async def test_processes_that_each_run_an_api_continue_each_others_comparisons(
             assert len([m for m in world.seen(by=BEN) if "Newly broken" in m.text]) == 1
 
 
+@pytest.mark.slow
 async def test_what_changed_is_told_without_asking_for_the_list(world: World) -> None:
     numbers = world.api.add_many(3, days=80)
     notices = await begun(world)

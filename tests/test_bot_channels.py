@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
+import pytest
+
 from bot.app.composition import make_notices
 from bot.config import Settings
 from bot.dates import Selection, days_text, parse_clock, parse_days, parse_zone
@@ -10,7 +12,7 @@ from bot.playground.faults import refusal
 from bot.playground.objects import BEN, CERTS, GENERAL, PARTNERS, PostedMessage
 from bot.slack.notices import Notices
 from bot.target import Target
-from tests.world import MakeWorld, World, words
+from tests.world import World, words
 
 
 def digests(world: World, channel: str = GENERAL) -> list[str]:
@@ -105,6 +107,7 @@ async def test_a_digest_is_resumed_before_its_time_and_turned_off(world: World) 
     await world.ask("/ssl digest off", "This channel gets no digest", to=GENERAL)
 
 
+@pytest.mark.slow
 async def test_the_environments_digest_is_turned_off_in_its_channel(digest_world: World) -> None:
     world = digest_world
     world.api.add("shop.demo.test", days=2)
@@ -132,6 +135,7 @@ async def test_the_environments_digest_is_turned_off_in_its_channel(digest_world
             await world.ask("/ssl audit", f"{kind} resume · <#{CERTS}> · resumed")
 
 
+@pytest.mark.slow
 async def test_what_an_archived_channel_gets_is_turned_off_from_elsewhere(world: World) -> None:
     known = world.bot.slack._records.subscriptions
     for typed in ("digest here at 08:00", "notices here"):
@@ -186,6 +190,7 @@ async def test_strangers_in_the_channel_are_a_question_first(world: World) -> No
         assert known.get(kind, PARTNERS) == before
 
 
+@pytest.mark.slow
 async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: World) -> None:
     for typed, said in (
         ("digest here at 25:00", "is not a time of day"),
@@ -272,6 +277,7 @@ async def test_a_user_group_is_mentioned_by_its_handle(world: World) -> None:
     await world.ask("/ssl notices here mention nobody", "Nobody is mentioned", to=GENERAL)
 
 
+@pytest.mark.slow
 async def test_only_who_asks_for_all_is_told_of_renewals(world: World) -> None:
     renewed, removed = world.api.add("a.shop.test", days=40), world.api.add("b.demo.test")
     notices = watcher(world)
@@ -309,6 +315,7 @@ async def test_the_next_digest_counts_what_nobody_was_told_of(digest_world: Worl
     await world.card("Since the last digest: 1 added.")
 
 
+@pytest.mark.slow
 async def test_a_channel_is_not_told_later_what_it_missed(world: World) -> None:
     number = world.api.add("a.shop.test")
     notices = watcher(world)
@@ -358,6 +365,7 @@ def test_times_days_and_zones_are_read_as_people_write_them() -> None:
     assert parse_zone("new york") == "America/New_York"
 
 
+@pytest.mark.slow
 async def test_a_digest_is_set_up_in_usual_words_only(world: World) -> None:
     for typed, told in (
         ("9am Berlin", "every day at 09:00 Europe/Berlin"),
@@ -400,51 +408,3 @@ def test_a_selection_of_ports_takes_what_the_filter_of_the_list_takes() -> None:
         chosen = Selection(ports=ports)
         assert chosen.takes(Target("a.test", 443))
         assert not chosen.takes(Target("a.test", 25))
-
-
-# Once on each local day
-
-
-async def test_what_nobody_takes_is_mentioned_even_if_notices_go_elsewhere(
-    make_world: MakeWorld,
-) -> None:
-    told = {"NOTICE_CHANNEL": GENERAL, "NOTICE_MENTION": "U0BEN"}
-    async with make_world(DIGEST_CHANNEL=CERTS, **told) as world:
-        world.api.add("left.demo.test", valid=False)
-        world.later(hours=2)
-        for _ in range(3):
-            await world.bot.digests.tick()
-            world.later(days=1)
-        assert "<@U0BEN> Nobody has taken `left.demo.test`" in digests(world, CERTS)[-1]
-        await world.ask("/ssl notices off", "off", to=GENERAL)
-        world.api.add("new.demo.test", valid=False)
-        for _ in range(3):
-            await world.bot.digests.tick()
-            world.later(days=1)
-        assert "`new.demo.test`" in digests(world, CERTS)[-1]
-        assert "<@U0BEN>" not in digests(world, CERTS)[-1]
-
-
-async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:
-    world = digest_world
-    world.api.add("left.demo.test", valid=False)
-    world.api.add("taken.demo.test", valid=False)
-    world.api.add("other.test", valid=False)  # not one of theirs
-    await world.ask("/ssl notices here *.demo.test mention U0BEN", "set up notices", seen_by=BEN)
-    await world.ask("/ssl take taken.demo.test", "Taken by Ann")
-    world.later(hours=2)
-    mentioned = []
-    first = world.bot.digests.current()[0]
-    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
-    await world.bot.digests.tick()  # one that nobody saw does not count, nor one that is repeated
-    world.later(minutes=6)
-    for _ in range(4):
-        await world.bot.digests.tick()
-        mentioned.append("<@U0BEN> Nobody has taken" in digests(world, CERTS)[-1])
-        world.later(minutes=1)
-        await first.post_now(again=True)
-        assert "Nobody has taken" not in digests(world, CERTS)[-1]
-        world.later(days=1)
-    assert mentioned == [False, False, True, False]
-    said = next(text for text in digests(world, CERTS) if "Nobody has taken" in text)
-    assert "Nobody has taken `left.demo.test` since the digest before last." in said

@@ -8,7 +8,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.playground.faults import cut_answer, dropped_connection, http_answer, refusal
-from bot.playground.objects import BEN, CERTS, SECRET, PostedMessage
+from bot.playground.objects import BEN, CERTS, GENERAL, SECRET, PostedMessage
 from tests.world import MakeWorld, World, digest_of, environment, labels, words
 
 TITLE = "Certificates on 23 November 2026"
@@ -127,6 +127,7 @@ async def test_an_api_that_fails_gives_no_all_clear_and_a_late_digest(
     assert (await world.get("/healthz"))[1]["digest"] == "ok"
 
 
+@pytest.mark.slow
 async def test_a_digest_that_slack_took_and_then_failed_is_posted_once(world: World) -> None:
     world.api.add("api.demo.test", days=5.5)
     nine_o_clock(world)
@@ -208,6 +209,7 @@ async def test_health_names_a_digests_channel_without_the_bot(make_world: MakeWo
         assert (status, state["digest"]) == (200, "Slack refused: channel_not_found")
 
 
+@pytest.mark.slow
 async def test_the_command_line_posts_once_and_again_where_told(
     make_world: MakeWorld,
     tmp_path: Path,
@@ -254,3 +256,54 @@ async def test_the_command_line_fails_where_the_api_gives_nothing(
 
         assert "401" in capsys.readouterr().err
         assert posted(world) == []
+
+
+def digests(world: World) -> list[str]:
+    return [words(message) for message in world.seen(by=BEN) if "Certificates on" in words(message)]
+
+
+@pytest.mark.slow
+async def test_what_nobody_takes_is_mentioned_even_if_notices_go_elsewhere(
+    make_world: MakeWorld,
+) -> None:
+    told = {"NOTICE_CHANNEL": GENERAL, "NOTICE_MENTION": "U0BEN"}
+    async with make_world(DIGEST_CHANNEL=CERTS, **told) as world:
+        world.api.add("left.demo.test", valid=False)
+        world.later(hours=2)
+        for _ in range(3):
+            await world.bot.digests.tick()
+            world.later(days=1)
+        assert "<@U0BEN> Nobody has taken `left.demo.test`" in digests(world)[-1]
+        await world.ask("/ssl notices off", "off", to=GENERAL)
+        world.api.add("new.demo.test", valid=False)
+        for _ in range(3):
+            await world.bot.digests.tick()
+            world.later(days=1)
+        assert "`new.demo.test`" in digests(world)[-1]
+        assert "<@U0BEN>" not in digests(world)[-1]
+
+
+@pytest.mark.slow
+async def test_what_nobody_takes_for_two_digests_is_mentioned_once(digest_world: World) -> None:
+    world = digest_world
+    world.api.add("left.demo.test", valid=False)
+    world.api.add("taken.demo.test", valid=False)
+    world.api.add("other.test", valid=False)  # not one of theirs
+    await world.ask("/ssl notices here *.demo.test mention U0BEN", "set up notices", seen_by=BEN)
+    await world.ask("/ssl take taken.demo.test", "Taken by Ann")
+    world.later(hours=2)
+    mentioned = []
+    first = world.bot.digests.current()[0]
+    world.slack.faults.add("chat.postMessage", refusal("not_in_channel"))
+    await world.bot.digests.tick()  # one that nobody saw does not count, nor one that is repeated
+    world.later(minutes=6)
+    for _ in range(4):
+        await world.bot.digests.tick()
+        mentioned.append("<@U0BEN> Nobody has taken" in digests(world)[-1])
+        world.later(minutes=1)
+        await first.post_now(again=True)
+        assert "Nobody has taken" not in digests(world)[-1]
+        world.later(days=1)
+    assert mentioned == [False, False, True, False]
+    said = next(text for text in digests(world) if "Nobody has taken" in text)
+    assert "Nobody has taken `left.demo.test` since the digest before last." in said

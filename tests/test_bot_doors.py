@@ -214,6 +214,7 @@ def watch_hostile(world: World) -> None:
     }
 
 
+@pytest.mark.slow
 async def test_hostile_text_can_neither_ping_nor_link_in_any_message(digest_world: World) -> None:
     world = digest_world
     watch_hostile(world)

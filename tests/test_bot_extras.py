@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from bot.api.extras import PORTS
@@ -25,6 +26,7 @@ def place_of(world: World, name: str) -> str:
     return next(target for target in world.hosts.targets if target.startswith(name))
 
 
+@pytest.mark.slow
 async def test_a_check_stores_nothing_until_it_is_added(own_world: World) -> None:
     place = place_of(own_world, "shop")
     said = "just now>. Nothing was stored."
@@ -62,6 +64,7 @@ def test_the_bot_and_the_embedded_api_know_the_same_protocols() -> None:
     assert set(PORTS) == set(PROTOCOLS)
 
 
+@pytest.mark.slow
 async def test_a_check_is_understood_repeated_and_shared(world: World) -> None:
     world.api.extras = ["/checks"]
     world.api.answer("checks", 503)
@@ -120,6 +123,7 @@ async def test_whoever_may_not_change_things_may_check_but_not_watch(make_world:
         assert world.api.asked("monitor/add") == []
 
 
+@pytest.mark.slow
 async def test_the_history_tells_what_changed(own_world: World) -> None:
     place = place_of(own_world, "intranet")
     assert own_world.hosts is not None

@@ -164,6 +164,7 @@ async def test_an_answer_whose_response_url_has_expired_reaches_the_asker_alone(
     await world.card("SSLmonitor answers", to="D0ANN")
 
 
+@pytest.mark.slow
 async def test_one_hiccup_or_short_limit_of_slacks_changes_nothing(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     for fault, who in product((http_answer(500), dropped_connection()), ("/ssl", "@SSLmonitor")):
@@ -194,6 +195,7 @@ async def test_a_result_that_fits_nowhere_reaches_its_asker(world: World) -> Non
         world.slack.faults = Faults()
 
 
+@pytest.mark.slow
 async def test_every_form_of_retry_after_is_waited_out_and_only_true_counts_as_done(
     world: World, no_waiting: list[float]
 ) -> None:

@@ -51,6 +51,7 @@ async def test_home_needs_two_calls_at_once_and_tells_a_failed_rescan(
     await world.modal("host not allowed")
 
 
+@pytest.mark.slow
 async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(world: World) -> None:
     for days in range(PAGE + 3):
         world.api.add(f"h{days:02}.demo.test", days=days + 0.5)
@@ -72,6 +73,7 @@ async def test_home_has_pages_which_turn_in_its_place_and_stay_after_a_rescan(wo
     await world.until(lambda: words(second).count("no change · Ann") == 2)
 
 
+@pytest.mark.slow
 async def test_a_press_that_ends_late_does_not_undo_what_the_next_one_showed(world: World) -> None:
     for name in "ab":
         world.api.add(f"{name}.demo.test", days=5.5)
@@ -92,6 +94,7 @@ async def test_a_press_that_ends_late_does_not_undo_what_the_next_one_showed(wor
     assert "~`b.demo.test`~" in words(home)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("press", ["Rescan", "Scan & watch"])
 async def test_a_page_that_was_turned_during_a_scan_stays(press: str, world: World) -> None:
     for days in range(PAGE + 3):
@@ -134,6 +137,7 @@ async def test_home_shows_the_last_digest_and_the_settings(digest_world: World) 
     await digest_world.open_home("*Last digest*\n<!date^", "every 60 seconds at first")
 
 
+@pytest.mark.slow
 async def test_a_watch_is_shown_on_home_and_stopped_or_begun_there(world: World) -> None:
     world.api.add("api.demo.test", days=-1, valid=False)
     await world.ask("/ssl watch api.demo.test", "Watching until")
@@ -191,6 +195,7 @@ async def test_home_takes_the_next_press_while_the_last_one_still_updates_it(wor
     await world.settled()
 
 
+@pytest.mark.slow
 async def test_a_pressed_row_of_home_offers_more_and_only_the_last_two_do(world: World) -> None:
     for n in range(3):
         world.api.add(f"h{n}.demo.test", days=n + 0.5)

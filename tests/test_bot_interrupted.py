@@ -90,6 +90,7 @@ async def card_button(world: World) -> str:
 DOORS = [public_scan, mention, card_button]
 
 
+@pytest.mark.slow
 async def test_scanning_is_edited_once_its_process_is_dead_and_not_before(two: World) -> None:
     two.api.add(HOST)
     for begin in DOORS:
@@ -224,6 +225,7 @@ async def test_an_answer_that_slack_loses_leaves_no_scanning(two: World) -> None
     await no_record(world)
 
 
+@pytest.mark.slow
 async def test_what_is_answered_leaves_no_record(two: World) -> None:
     world = two
     world.api.add(HOST)

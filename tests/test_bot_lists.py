@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 
+import pytest
+
 from bot.commands import after_scan
 from bot.playground.faults import dropped_connection, refusal
 from bot.playground.objects import ANN, BEN
@@ -182,6 +184,7 @@ async def test_an_added_host_is_remembered_and_its_names_are_offered(world: Worl
 ONE = "ab" * 32
 
 
+@pytest.mark.slow
 async def test_monitors_with_one_certificate_share_a_row_and_a_rescan(world: World) -> None:
     numbers = world.api.add_many(14, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.demo.test", days=80, ssl_fingerprint="cd" * 32)

@@ -20,6 +20,7 @@ def world(digest_world: World) -> World:
     return digest_world
 
 
+@pytest.mark.slow
 async def test_five_hundred_monitors_are_three_messages_and_a_file(world: World) -> None:
     for number in range(500):
         world.api.add(f"h{number}.a-rather-long-name.demo.test", days=1 + number % 28)
@@ -161,6 +162,7 @@ async def test_a_digest_that_somebody_deletes_at_once_is_not_continued(world: Wo
     assert world.digest.last_error == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0, 1, 2])
 async def test_a_process_that_dies_between_a_post_and_its_record_leaves_the_rest_to_the_next(
     part: int, world: World, monkeypatch: pytest.MonkeyPatch

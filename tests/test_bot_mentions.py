@@ -3,6 +3,8 @@
 from itertools import product
 from typing import Any
 
+import pytest
+
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, SECRET
 from tests.world import World, labels, words
 
@@ -56,6 +58,7 @@ async def test_a_note_or_reason_names_who_it_mentions_and_notifies_nobody(world:
         await world.ask(f"{BOT} {line}", "ask @Ben, @oncall or #certs", seen_by=BEN)
 
 
+@pytest.mark.slow
 async def test_a_direct_message_is_answered_plain_and_cleaned(world: World) -> None:
     world.api.add("api.demo.test")
     held = world.api.hold("monitor/scan")

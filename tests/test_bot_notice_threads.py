@@ -88,6 +88,7 @@ async def test_a_certificate_of_many_hosts_is_one_message(world: World) -> None:
     assert replies(world, posted)[2:] == ["✅ Fixed: 2 monitors"]  # once a day
 
 
+@pytest.mark.slow
 async def test_what_is_fixed_the_next_day_is_a_new_message(world: World) -> None:
     number, notices = await newly_broken(world)
     world.later(days=1)
@@ -138,6 +139,7 @@ async def test_an_edit_that_slack_refused_is_made_later_also_by_another_process(
     assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
 
 
+@pytest.mark.slow
 async def test_two_replicas_that_see_a_fix_edit_once_and_reply_once(world: World) -> None:
     number = world.api.add(HOST, days=80)
     async with world.running_bot() as other:
@@ -210,6 +212,7 @@ async def test_a_notice_that_is_over_before_its_post_wakes_nobody(world: World) 
     assert replies(world, over) == ["✅ Fixed: h0.demo.test"]
 
 
+@pytest.mark.slow
 async def test_what_follows_up_a_deleted_notice_is_posted_in_the_channel(world: World) -> None:
     numbers = world.api.add_many(2, days=80)
     notices = await begun(world)
@@ -296,6 +299,7 @@ async def test_an_unknown_state_is_not_called_fixed(world: World) -> None:
         assert posted.text.startswith("Newly broken")
 
 
+@pytest.mark.slow
 async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
@@ -317,6 +321,7 @@ async def test_a_deleted_monitor_is_not_called_fixed_whatever_a_note_says(world:
 # Who is woken
 
 
+@pytest.mark.slow
 async def test_the_first_notice_of_a_channel_offers_to_mention_a_group(world: World) -> None:
     numbers = world.api.add_many(3, days=80)
     notices = await begun(world)

@@ -131,6 +131,7 @@ async def test_a_new_issuer_causes_a_notice_and_a_muted_monitor_none(world: Worl
     assert len([text for text in told(world) if "broken" in text]) == 1
 
 
+@pytest.mark.slow
 async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)
@@ -144,6 +145,7 @@ async def test_a_flapping_host_is_told_once_a_day(world: World) -> None:
     assert (follow_up.text, follow_up.thread_ts) == ("✅ Fixed: api.demo.test", posted.ts)
 
 
+@pytest.mark.slow
 async def test_many_that_break_at_once_are_one_message(world: World) -> None:
     numbers = world.api.add_many(12, days=80)
     notices = await begun(world)
@@ -190,6 +192,7 @@ async def test_an_incomplete_list_causes_no_notice(world: World) -> None:
     await world.card("Newly broken", by=BEN)
 
 
+@pytest.mark.slow
 async def test_an_unreadable_row_is_told_daily_and_keeps_no_other_notice_back(world: World) -> None:
     number, odd = world.api.add(HOST, days=80), world.api.add("odd.demo.test", valid=False)
     new, fine = world.api.add("new.demo.test", valid=False), world.api.add("fine.demo.test")
@@ -240,6 +243,7 @@ async def test_after_a_change_of_the_account_only_what_is_new_is_told(world: Wor
     assert "`other.demo.test`" not in words(first)
 
 
+@pytest.mark.slow
 async def test_another_host_with_the_id_of_a_deleted_monitor_is_neither_fixed_nor_muted(
     world: World,
 ) -> None:
@@ -272,6 +276,7 @@ async def test_only_what_breaks_mentions_somebody_and_only_once(world: World) ->
     assert len([blocks for blocks in sent if "S0ONCALL" in blocks]) == 1
 
 
+@pytest.mark.slow
 async def test_two_replicas_tell_each_change_once_and_share_mutes_and_pauses(
     world: World,
 ) -> None:
@@ -358,6 +363,7 @@ def test_over_any_history_a_monitor_is_told_broken_only_when_it_breaks(ranks: li
     assert kinds == ["broken" if turn else "fixed" for turn in turns]
 
 
+@pytest.mark.slow
 async def test_a_comparison_of_ten_thousand_unchanged_monitors_posts_nothing(world: World) -> None:
     store, other = NoticeStore(world.bot.database), NoticeStore(world.bot.database)
     rows = {number: LastSeen(6, "CA", NOW) for number in range(10_000)}
@@ -371,6 +377,7 @@ async def test_a_comparison_of_ten_thousand_unchanged_monitors_posts_nothing(wor
     assert not (await store.standings("elsewhere")).known
 
 
+@pytest.mark.slow
 async def test_a_day_begins_at_midnight_in_the_time_zone_of_each_channel(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = watcher(world)

@@ -42,6 +42,7 @@ async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(world: Wor
     assert words(shown).count(said) == 2  # once in the text, once in the head
 
 
+@pytest.mark.slow
 async def test_one_press_rescans_a_hundred_and_offers_the_rest(world: World) -> None:
     watch_old(world, 130)
     shown = await digest(world)
@@ -77,6 +78,7 @@ async def test_a_press_whose_outcome_is_unknown_leaves_the_row_and_its_button(wo
     assert labels(shown) == ["Rescan 2 old ones"]
 
 
+@pytest.mark.slow
 async def test_a_press_counts_once_toward_the_users_limit(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS, USER_SCAN_LIMIT="1") as world:
         watch_old(world, 101)
@@ -117,6 +119,7 @@ async def test_old_data_stays_old_while_a_row_is_unreadable(world: World) -> Non
     assert "↻ 2 rescanned · Ben, " in old_row(shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("private", [False, True], ids=["posted", "private"])
 async def test_old_data_is_about_the_hosts_of_its_digest(world: World, private: bool) -> None:
     watch_old(world, 101)

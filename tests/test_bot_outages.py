@@ -1,5 +1,7 @@
 """Many hosts that break, at once or one after the other, are one message with a count."""
 
+import pytest
+
 from tests.test_bot_notice_threads import messages, replies, set_state
 from tests.test_bot_notices import begun
 from tests.world import World, labels, words
@@ -33,6 +35,7 @@ async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) ->
     assert ["S0ONCALL" in words(m) for m in messages(world)[1:]] == [True] * 2
 
 
+@pytest.mark.slow
 async def test_what_a_slow_sweep_finds_of_an_outage_joins_its_message(world: World) -> None:
     numbers = world.api.add_many(15, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
@@ -67,6 +70,7 @@ async def test_hosts_that_break_one_after_the_other_become_an_outage_that_wakes_
     assert woken == [*[True] * 5, False, False]
 
 
+@pytest.mark.slow
 async def test_many_of_any_kind_are_one_message_and_its_rescan_counts_all(
     world: World,
 ) -> None:

@@ -1,11 +1,14 @@
 """Who sees what: private answers, public scans, and places where the bot may not speak."""
 
+import pytest
+
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL, SECRET
 from tests.world import World, labels, words
 
 DM = "D0ANN"
 
 
+@pytest.mark.slow
 async def test_the_bot_speaks_where_it_may_and_answers_privately_elsewhere(world: World) -> None:
     card = await world.ask(
         "/ssl add https://shop.demo.test/cart", "OK", "`shop.demo.test`", "added"

@@ -131,6 +131,7 @@ async def test_two_replicas_do_not_both_do_what_is_due(world: World) -> None:
     assert "2 scans" in words(await world.card("Watching until"))
 
 
+@pytest.mark.slow
 async def test_a_process_whose_claim_has_ended_leaves_the_watch_to_the_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +192,7 @@ async def test_without_the_database_a_watch_is_no_bug_and_goes_on_after_it(
     await world.card("EXPIRED", "2 scans")
 
 
+@pytest.mark.slow
 async def test_only_so_many_watches_run_at_one_time_and_one_may_be_stopped(world: World) -> None:
     for number in range(MOST + 1):
         expired(world, f"h{number}.demo.test")
@@ -338,6 +340,7 @@ async def test_a_mention_is_watched_in_its_thread_and_a_direct_message_there(wor
     assert reply.thread_ts == card.ts
 
 
+@pytest.mark.slow
 async def test_a_row_of_the_digest_is_watched_in_its_thread(digest_world: World) -> None:
     number = expired(digest_world)
     await digest_world.digest.post_now()

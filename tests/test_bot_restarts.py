@@ -85,6 +85,7 @@ async def test_a_first_scan_that_the_bots_end_breaks_off_is_done(no_bot: World) 
     assert card.ts == busy.ts
 
 
+@pytest.mark.slow
 async def test_a_watch_goes_on_though_the_clock_was_set_back_by_hours(no_bot: World) -> None:
     number = expired(no_bot)
     async with no_bot.running_bot():
@@ -178,6 +179,7 @@ async def test_a_watch_that_is_stopped_during_its_first_scan_does_not_go_on(no_b
     assert "Watching until" not in "".join(map(words, no_bot.seen()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("confirmed", [True, False], ids=["confirmed late", "never confirmed"])
 @pytest.mark.parametrize("line", ["scan", "watch"])
 async def test_scanning_does_not_stay_though_the_bot_ends_before_slack_confirms_it(
@@ -232,6 +234,7 @@ async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
     assert sum("no longer monitored" in words(each) for each in no_bot.seen()) == 1
 
 
+@pytest.mark.slow
 async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) -> None:
     no_bot.api.add("a.demo.test")
     async with no_bot.running_bot():
@@ -256,6 +259,7 @@ async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) 
     await no_bot.card("The bot is restarting. Try again in a minute.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", [HOST, "other.demo.test"])
 async def test_what_people_said_stays_with_the_host_if_the_api_or_its_key_changes(
     no_bot: World, host: str

@@ -120,6 +120,7 @@ async def test_a_monitor_that_was_taken_or_deleted_elsewhere_says_so_in_its_row(
     await world.card("🙋 Ben · 🔕 muted", by=BEN)
 
 
+@pytest.mark.slow
 async def test_deletions_notes_and_thresholds_show_in_rows_at_once(world: World) -> None:
     for name in ("a", "b.old", "c.old", "d"):
         world.api.add(f"{name}.demo.test", valid=False)
@@ -177,6 +178,7 @@ async def test_the_head_of_a_digest_counts_what_got_worse_and_what_is_gone(world
     await world.card("Now: 1 due. When posted: 1 broken, 1 due.", by=BEN)
 
 
+@pytest.mark.slow
 async def test_the_rows_of_a_digest_are_known_after_a_restart(world: World) -> None:
     first = world.api.add("a.demo.test", valid=False)
     world.api.add("b.demo.test", valid=False)
@@ -193,6 +195,7 @@ async def test_the_rows_of_a_digest_are_known_after_a_restart(world: World) -> N
         assert len(replies) == 1  # the story of a monitor is one reply, also after a restart
 
 
+@pytest.mark.slow
 async def test_a_digest_stays_as_it_is_when_its_day_has_ended(world: World) -> None:
     number = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
@@ -243,6 +246,7 @@ async def test_two_replicas_and_ten_people_leave_a_message_in_its_newest_state(
     assert ("✅ 10 of 10 fixed." in words(shown)) is (people == 10)
 
 
+@pytest.mark.slow
 async def test_many_presses_at_once_are_shown_by_few_edits(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,6 +356,7 @@ def joining(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return joined
 
 
+@pytest.mark.slow
 async def test_a_press_at_another_replica_joins_the_scan_that_runs(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

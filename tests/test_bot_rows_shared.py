@@ -50,6 +50,7 @@ async def test_details_name_the_other_hosts_with_this_certificate(world: World) 
     assert "other.demo.test" not in card
 
 
+@pytest.mark.slow
 async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)
@@ -78,6 +79,7 @@ async def test_a_certificate_that_was_renewed_on_some_hosts_says_on_how_many(wor
     await world.until(lambda: "2 of 3 fixed\n↻ rescanned · Ben, " in row_of(shown, numbers[0]))
 
 
+@pytest.mark.slow
 async def test_a_reply_that_a_refresh_has_overtaken_catches_up_with_the_next(world: World) -> None:
     numbers = [world.api.add(f"{name}.demo.test", valid=False) for name in "ab"]
     world.api.add("other.demo.test")
@@ -109,6 +111,7 @@ async def test_a_reply_that_a_refresh_has_overtaken_catches_up_with_the_next(wor
         assert [call for call in world.slack.traffic if call["name"] == "chat.update"] == edits
 
 
+@pytest.mark.slow
 async def test_a_row_whose_first_monitor_was_deleted_follows_the_others(world: World) -> None:
     numbers = world.api.add_many(3, days=80, ssl_fingerprint=ONE)
     notices = await begun(world)
@@ -184,6 +187,7 @@ async def test_a_row_whose_monitors_differ_is_counted_by_kind(world: World) -> N
     assert "2 broken, 1 due" in words(reply)
 
 
+@pytest.mark.slow
 async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
     numbers = world.api.add_many(101, days=20, ssl_fingerprint=ONE)
     shown = await digest(world)
@@ -199,6 +203,7 @@ async def test_all_of_a_row_of_many_is_taken_by_one_press(world: World) -> None:
     await world.card("Ben released `h10.demo.test` and 98 more monitors", by=ANN)
 
 
+@pytest.mark.slow
 async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)
@@ -235,6 +240,7 @@ async def test_what_is_done_with_a_row_of_several_is_done_with_all_of_them(world
     assert scanned == {str(numbers[0]), str(numbers[2])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["digest", "private list", "Home"])
 async def test_a_row_of_many_scattered_monitors_keeps_its_menu(where: str, world: World) -> None:
     numbers = list[int]()
@@ -269,6 +275,7 @@ async def test_a_row_of_many_scattered_monitors_keeps_its_menu(where: str, world
     await world.settled()
 
 
+@pytest.mark.slow
 async def test_monitors_without_a_certificate_join_no_row_of_many(world: World) -> None:
     numbers = world.api.add_many(101, days=-1, valid=False, ssl_fingerprint=ONE)
     world.api.add("other.test")
@@ -280,6 +287,7 @@ async def test_monitors_without_a_certificate_join_no_row_of_many(world: World) 
     await world.until(lambda: "+99" in row_of(shown, numbers[0]))
 
 
+@pytest.mark.slow
 async def test_a_press_finds_a_monitor_that_was_deleted_and_added_again(world: World) -> None:
     old = world.api.add("a.demo.test", valid=False)
     shown = await digest(world)
@@ -347,6 +355,7 @@ async def test_a_reply_that_is_edited_late_does_not_replace_a_newer_state(world:
     assert "NOT TRUSTED" in words(reply)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("newer", ["typed", "look"])
 async def test_the_late_answer_of_an_older_scan_does_not_replace_a_newer_state(
     newer: str, world: World

@@ -25,6 +25,7 @@ async def test_help_is_answered_at_once_while_the_api_hangs_for_150_people(world
     await world.settled()
 
 
+@pytest.mark.slow
 async def test_whoever_waits_for_a_slow_api_is_told_what_for(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ answered over one of them.
 import asyncio
 from typing import Any
 
+import pytest
+
 from bot.playground.delivery import Outcome
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, CERTS, GUS
@@ -22,6 +24,7 @@ def command(world: World, text: str) -> dict[str, Any]:
     return world.playground.payloads.command(ann, certs, "/ssl", text)
 
 
+@pytest.mark.slow
 async def test_commands_buttons_home_and_mentions(any_world: World) -> None:
     world = any_world
     number = world.api.add("api.demo.test", days=5.5)

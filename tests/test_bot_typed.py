@@ -1,11 +1,14 @@
 """What people really type: punctuation, formatting, habits, courtesies and slips."""
 
+import pytest
+
 from bot.playground.objects import ANN
 from tests.world import World, labels, words
 
 DM = "D0ANN"
 
 
+@pytest.mark.slow
 async def test_a_mention_may_have_anything_around_its_command(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     for line in (
@@ -38,6 +41,7 @@ async def test_a_mention_may_have_anything_around_its_command(world: World) -> N
         assert card.ephemeral_for is None
 
 
+@pytest.mark.slow
 async def test_a_host_may_be_formatted_and_stand_alone(world: World) -> None:
     world.api.add("api.demo.test", days=80)
     for host in (
@@ -57,6 +61,7 @@ async def test_a_host_may_be_formatted_and_stand_alone(world: World) -> None:
         await world.ask(f"/ssl {which}", "OK", "`api.demo.test`")
 
 
+@pytest.mark.slow
 async def test_lists_understand_names_states_and_what_is_combined(world: World) -> None:
     world.api.add("mail.demo.test", days=80)
     world.api.add("old.demo.test", days=-1, valid=False)

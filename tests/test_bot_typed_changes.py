@@ -1,8 +1,11 @@
 """What people really type to change something: several hosts, times, protocols, and free text."""
 
+import pytest
+
 from tests.world import World, labels, words
 
 
+@pytest.mark.slow
 async def test_a_threshold_is_written_as_people_write_it(world: World) -> None:
     world.api.add("web.demo.test", days=80)
     await world.ask("/ssl warn web 14d", "Renewal of `web.demo.test` is due when 14 days are left.")
@@ -23,6 +26,7 @@ async def test_a_threshold_is_written_as_people_write_it(world: World) -> None:
     await world.ask("/ssl warn list", "`mail2.demo.test` 20%")
 
 
+@pytest.mark.slow
 async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: World) -> None:
     world.api.add("old.demo.test", days=-1, valid=False)
     for typed, told in (
@@ -48,6 +52,7 @@ async def test_a_mute_lasts_as_long_as_it_says_however_that_is_written(world: Wo
         await world.ask(f"/ssl mute old.demo.test {typed}", "NOT UNDERSTOOD", "for=7d")
 
 
+@pytest.mark.slow
 async def test_a_mute_with_an_unread_length_or_a_second_host_changes_nothing(world: World) -> None:
     world.api.add("old.demo.test", days=-1, valid=False)
     for typed in (
@@ -81,6 +86,7 @@ async def test_a_length_or_words_of_no_meaning_may_stand_before_the_host(world: 
         await world.ask(f"/ssl {typed}", told)
 
 
+@pytest.mark.slow
 async def test_a_note_stays_as_typed_and_says_if_no_monitor_matches(world: World) -> None:
     world.api.add("shop.demo.test")
     await world.ask("/ssl note shop ask Ben", "Note on `shop.demo.test`: ask Ben")
@@ -116,6 +122,7 @@ async def test_a_note_stays_as_typed_and_says_if_no_monitor_matches(world: World
     await world.ask("/ssl runbook api.demo.test https://a.test/b_(c)", "<https://a.test/b_(c)|")
 
 
+@pytest.mark.slow
 async def test_however_hosts_are_separated_none_is_lost_and_no_word_is_added(world: World) -> None:
     for number, typed in enumerate(
         (
@@ -174,6 +181,7 @@ async def test_however_hosts_are_separated_none_is_lost_and_no_word_is_added(wor
     assert len(world.api.rows) == before
 
 
+@pytest.mark.slow
 async def test_a_protocol_after_a_host_or_in_the_form_says_how_tls_starts(world: World) -> None:
     world.api.extras = ["/monitor/add?protocol"]
     for typed, protocol in (

@@ -126,6 +126,7 @@ def watching(world: World, bot: Bot | None = None) -> Blindness:
     return Blindness(bot.api, bot.digests, store, bot.web, clock=world.clock)
 
 
+@pytest.mark.slow
 async def test_an_hour_without_the_api_is_told_once_as_is_its_return(digest_world: World) -> None:
     world = digest_world
     async with world.running_bot() as other:

@@ -352,6 +352,7 @@ def test_a_certificate_that_comes_back_after_an_outage_is_not_a_new_one() -> Non
     assert told.count("Issuer:") == 1
 
 
+@pytest.mark.slow
 def test_a_table_has_the_worst_two_hundred_with_days_as_numbers() -> None:
     message = list_cards.monitors(many(300), NOW, RULES)
     [table] = [block for block in message.blocks if block["type"] == "data_table"]

@@ -335,6 +335,7 @@ def test_a_filter_asks_only_in_forms_that_the_apis_page_shows(text: str) -> None
         assert re.fullmatch(r"[^\s<>&]+", found.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("read", [split, lambda text: hosts_in([text])])
 def test_a_long_text_is_read_at_once(read: Callable[[str], object]) -> None:
     parts = ("ssl ", "please/", "<a@", "<a@b|", "a.", "a ", "1", "runbook   ", "*a b ", "a@")

@@ -81,6 +81,7 @@ async def test_commands_are_answered_beside_a_thousand_incomplete_requests(world
         await world.ask("/ssl status api.demo.test", "OK")
 
 
+@pytest.mark.slow
 async def test_what_can_not_be_slacks_gets_400_or_401_and_no_traceback(
     world: World, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -120,6 +120,7 @@ async def bot(database: Database) -> Bot:
     return Bot(database, [row(id=1, not_after=NOW + 5 * DAY)])
 
 
+@pytest.mark.slow
 async def test_over_three_days_three_digests_are_posted(bot: Bot) -> None:
     process = await bot.process()
     for _ in range(3 * 24 * 4):

@@ -163,6 +163,7 @@ async def test_an_outcome_that_slack_did_not_take_is_shown_by_the_next_look(
     assert "~`a.demo.test`~" in row_of(world, "a.demo.test")
 
 
+@pytest.mark.slow
 async def test_what_was_drawn_without_the_database_is_drawn_again_from_it(
     digest_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +227,7 @@ async def test_a_replica_shows_what_a_killed_one_left(is_list: bool, digest_worl
     held.release()
 
 
+@pytest.mark.slow
 async def test_once_a_minutes_edits_are_used_up_answers_are_posted_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -237,6 +237,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
         Instant().process_bind_param(datetime(2026, 1, 1), sqlite.dialect())  # noqa: DTZ001 - the point
 
 
+@pytest.mark.slow
 async def test_writes_that_give_up_leave_no_connection_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -42,6 +42,7 @@ async def test_of_two_watches_begun_at_once_one_runs(databases: list[Database]) 
     assert len({number for number, _ in made}) == 1
 
 
+@pytest.mark.slow
 async def test_a_scan_is_joined_until_it_has_ended_and_repeated_if_it_has_failed(
     databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ async def test_the_window_and_its_explanation_are_reported(acme: ACME) -> None:
         assert headers["Accept-Encoding"] == "identity"
 
 
+@pytest.mark.slow
 async def test_an_explanation_that_nobody_should_follow_is_left_out(acme: ACME) -> None:
     for url in (
         *("javascript:alert(1)", "https://a.example/<b>|c", "https://u:p@a.example/", "https://"),
@@ -125,6 +126,7 @@ async def test_an_explanation_that_nobody_should_follow_is_left_out(acme: ACME) 
         assert await acme.renewal() == Renewal("known", *WINDOW), url
 
 
+@pytest.mark.slow
 async def test_garbage_is_unknown_and_never_a_verdict(acme: ACME) -> None:
     for body, said in (
         (b"<html>moved</html>", "can't be read"),
@@ -198,6 +200,7 @@ async def test_without_retry_after_any_process_asks_again_after_six_hours(acme: 
     assert acme.asked == 2
 
 
+@pytest.mark.slow
 async def test_two_processes_ask_once(acme: ACME, any_database: Database) -> None:
     acme.says(answer(*WINDOW))
     both = [Renewals({ISSUER: acme.directory}, acme.process(any_database)) for _ in range(2)]
@@ -288,6 +291,7 @@ async def test_all_leave_an_overloaded_ca_alone_for_the_longest_time(acme: ACME)
     assert len(acme.ca.asked) == asked
 
 
+@pytest.mark.slow
 async def test_a_silent_ca_holds_up_no_other(acme: ACME, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.embedded.ca.documents.SECONDS", 0.2)
     await acme.servers.get(acme.directory)
@@ -324,6 +328,7 @@ async def test_a_known_answer_counts_while_too_many_requests_are_pending(
     assert await acme.renewal() == Renewal("known", *WINDOW)
 
 
+@pytest.mark.slow
 async def test_an_answer_that_comes_too_late_is_used_within_a_minute(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.servers.get(acme.directory)
@@ -336,6 +341,7 @@ async def test_an_answer_that_comes_too_late_is_used_within_a_minute(acme: ACME)
     assert acme.asked == 1
 
 
+@pytest.mark.slow
 async def test_a_known_answer_counts_until_a_late_one_arrives(acme: ACME) -> None:
     acme.says(answer(*WINDOW))
     await acme.renewal()
@@ -420,6 +426,7 @@ async def test_monitors_tell_when_the_ca_asks(acme: ACME, any_database: Database
     assert [each["monitor"]["renewal"]["end"] for each in changes["list"]] == ["2027-01-15 12:00"]
 
 
+@pytest.mark.slow
 async def test_a_late_answer_is_evaluated_within_a_minute(acme: ACME, database: Database) -> None:
     acme.says(answer(*WINDOW))
     acme.ca.gate = asyncio.Event()

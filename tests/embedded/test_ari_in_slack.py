@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from bot.app.composition import make_notices
 from bot.embedded import EmbeddedAPI, EmbeddedSettings
 from bot.playground.objects import BEN
@@ -42,6 +44,7 @@ def notices_of(world: World) -> Notices:
     return notices
 
 
+@pytest.mark.slow
 async def test_a_window_that_was_moved_forward_is_told_in_a_notice_and_in_the_digest(
     scans: Scans, ca: CA, empty_database: Path, tmp_path: Path
 ) -> None:

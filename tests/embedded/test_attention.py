@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 import aiohttp
+import pytest
 import pytest_asyncio
 from sqlalchemy import insert
 
@@ -81,6 +82,7 @@ async def in_full(api: SSLMonitor, rules: Thresholds, until: datetime | None) ->
     return found
 
 
+@pytest.mark.slow
 async def test_a_digest_of_what_may_need_attention_equals_one_of_the_whole_list(
     api: SSLMonitor,
 ) -> None:

@@ -96,6 +96,7 @@ async def test_a_cursor_that_a_restored_backup_lacks_stays_unknown(any_database:
     assert ids(await ask(any_database, begun.next)) == [3, 4, 5]
 
 
+@pytest.mark.slow
 async def test_a_host_that_serves_a_newer_certificate_changes_those_with_the_old_one(
     fleet: Fleet, any_database: Database
 ) -> None:

@@ -154,6 +154,7 @@ async def test_another_announcement_replaces_the_first(fleet: Fleet, served: Ser
         assert await state(served) == (None, None)
 
 
+@pytest.mark.slow
 async def test_a_certificate_concerns_all_of_its_names(fleet: Fleet, served: Served) -> None:
     async with fleet.tls(OLD) as one, fleet.tls(NEW) as other:
         for host in ("a.fleet.test", "b.fleet.test", "fleet.test"):

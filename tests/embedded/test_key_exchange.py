@@ -189,6 +189,7 @@ def test_an_address_is_not_sent_as_a_name() -> None:
     assert b"127.0.0.1" not in client_hello("127.0.0.1")
 
 
+@pytest.mark.slow
 async def test_a_server_that_hangs_there_keeps_its_verdict(fleet: Fleet, trust: Trust) -> None:
     context, visits = fleet.context(fleet.file(Leaf())), 0
 

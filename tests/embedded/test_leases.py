@@ -158,6 +158,7 @@ async def test_renewing_and_storing_never_wait_for_each_other(any_database: Data
             await connection.execute(update(monitors).values(lease="a"))
 
 
+@pytest.mark.slow
 async def test_long_parts_of_scans_are_never_in_memory_together(database: Database) -> None:
     count, facts = 500, b'{"caa": "' + 50_000 * b"x" + b'"}'
     await add_monitors(database, count)
@@ -228,6 +229,7 @@ async def test_only_changes_add_history_and_the_oldest_rows_are_deleted(
     ]
 
 
+@pytest.mark.slow
 async def test_results_that_arrive_together_share_a_transaction() -> None:
     batches: list[int] = []
     arrived, go = asyncio.Event(), asyncio.Event()
@@ -274,6 +276,7 @@ async def test_a_full_batch_is_stored_at_once(monkeypatch: pytest.MonkeyPatch) -
     assert batches == [200, 200, 2, 1, 1]
 
 
+@pytest.mark.slow
 async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     stored: list[int] = []
 
@@ -290,6 +293,7 @@ async def test_a_result_that_cannot_be_stored_spoils_no_other() -> None:
     assert stored == [0, 1, 3, 4]
 
 
+@pytest.mark.slow
 async def test_results_are_kept_while_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bot.embedded.writer._RETRY", 0.01)
     stored: list[int] = []

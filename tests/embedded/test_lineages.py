@@ -81,6 +81,7 @@ async def test_nothing_is_said_where_it_would_not_help(fleet: Fleet, database: D
         assert list(await renewed(served)) == ["a.fleet.test"]
 
 
+@pytest.mark.slow
 async def test_other_accounts_and_hosts_that_are_broken_prove_nothing(
     fleet: Fleet, served: Served, any_database: Database
 ) -> None:

@@ -62,6 +62,7 @@ async def test_ocsp_is_asked_where_there_is_no_list(revoked: bool, scans: Scans,
     assert (found.message, len(ca.asked)) == (said, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_list", [True, False])
 async def test_a_certificate_stays_revoked_while_its_ca_is_slow_to_say_so_again(
     by_list: bool, scans: Scans, ca: CA
@@ -241,6 +242,7 @@ async def test_a_response_with_an_unknown_critical_extension_says_nothing(
         scans.clock.now += timedelta(minutes=11)
 
 
+@pytest.mark.slow
 def test_a_response_signed_with_pss_is_read(scans: Scans) -> None:
     scans.leaf()
     leaf, by = scans.certificate, issuing(scans)

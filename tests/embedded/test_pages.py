@@ -119,6 +119,7 @@ async def test_an_endless_head_hides_nothing(fleet: Fleet, trust: Trust, start: 
 HALF = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 9999\r\n\r\n<title>Half"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "code", "title"),
     [(b"HTTP/1.1 200 OK\r\nX: ", None, ""), (HALF, 302, "Half")],

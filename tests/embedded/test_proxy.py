@@ -131,6 +131,7 @@ async def test_a_server_that_is_no_proxy_is_told(trust: Trust, answer: bytes, me
     )
 
 
+@pytest.mark.slow
 async def test_a_silent_proxy_or_target_is_cut_off_by_the_deadline(trust: Trust) -> None:
     async with fleets.serve(fleets.hang) as proxy_port:
         result = await scan(

@@ -276,6 +276,7 @@ async def test_a_list_outlives_its_server_but_never_its_time(scans: Scans, ca: C
     assert found.revocation == "unknown: the revocation list was valid until 2027-01-16"
 
 
+@pytest.mark.slow
 async def test_an_answer_that_comes_too_late_is_used_within_a_minute(scans: Scans, ca: CA) -> None:
     path = scans.leaf(points(ca.url("a.crl")))
     ca.documents["a.crl"] = crl(issuing(scans), scans.certificate)
@@ -290,6 +291,7 @@ async def test_an_answer_that_comes_too_late_is_used_within_a_minute(scans: Scan
     assert len(ca.asked) == 1
 
 
+@pytest.mark.slow
 async def test_a_list_is_read_once_for_all_also_if_that_takes_longer_than_a_scan(
     scans: Scans, ca: CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,6 +220,7 @@ async def test_a_monitor_deleted_during_its_scan_is_404(fleet: Fleet, served: Se
         refused(await scan, 404)
 
 
+@pytest.mark.slow
 async def test_a_long_list_is_complete_and_in_order(served: Served, database: Database) -> None:
     rows = [
         {

@@ -330,6 +330,7 @@ async def test_a_name_is_dialed_at_the_address_that_was_checked(fleet: Fleet, tr
     assert visits == ["127.0.0.1", "127.0.0.1"]
 
 
+@pytest.mark.slow
 async def test_a_certificate_is_kept_if_the_page_never_arrives(fleet: Fleet, trust: Trust) -> None:
     context = fleet.context(fleet.file(Leaf()))
     async with fleets.serve(fleets.hang, context=context) as port:
@@ -409,6 +410,7 @@ async def test_an_undecodable_certificate_is_a_result(
     assert result.message == "The TLS handshake failed: the certificate can't be decoded"
 
 
+@pytest.mark.slow
 async def test_the_demos_sample_hosts_get_their_verdicts(tmp_path: Path) -> None:
     hosts = SampleHosts(NOW, tmp_path)
     await hosts.start()

@@ -103,6 +103,7 @@ def test_what_just_breaks_a_limit_is_refused(app: App, clock: Clock) -> None:
             assert refusal.extra["response_metadata"]
 
 
+@pytest.mark.slow
 def test_any_json_at_all_can_be_checked() -> None:
     oddities: list[Any] = [None, True, "", [[]], [{"type": {}}], {"type": []}]
     for inside in (shortened(payload) for payload, *_ in CASES.values()):

@@ -353,6 +353,7 @@ async def test_a_command_fails_when_its_websocket_closes(
     assert last_notice(playground) == "/ssl failed with the error operation_timeout"
 
 
+@pytest.mark.slow
 async def test_bolt_reconnects_when_asked_to(
     playground: Playground, session: aiohttp.ClientSession, payloads: list[Json]
 ) -> None:
