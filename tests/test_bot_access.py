@@ -156,6 +156,47 @@ async def test_each_command_asks_at_each_door_who_may_run_it(who: str, ruled_wor
     assert wrong == []
 
 
+# What waits until it is known who asks
+
+
+async def test_nobody_is_looked_up_for_whoever_is_refused(ruled_world: World) -> None:
+    world = ruled_world
+    world.api.add("api.demo.test")
+    button = {"type": "button", "action_id": "ssl:form:here", "value": "notices_mention {}",
+              "text": {"type": "plain_text", "text": "Mention"}}  # fmt: skip
+    blocks: list[Json] = [{"type": "actions", "elements": [button]}]
+    shown = world.slack.post(PARTNERS, BOT_USER, "", blocks=blocks)
+    await world.press("Mention", on=shown, by=GUS)
+    await world.modal("FULL MEMBERS ONLY", by=GUS)
+    lines = {
+        GUS: f"note api.demo.test ask <@{OLGA}>",
+        BEN: f"mute api.demo.test <@{OLGA}> moves it",
+    }
+    for who, line in lines.items():
+        for typed in (f"/ssl {line}", f"{BOT} {line}"):
+            await world.ask(typed, "ONLY", by=who)
+    await world.settled()
+    called = {entry["name"] for entry in world.slack.traffic}
+    assert "usergroups.list" not in called
+    assert OLGA not in world.bot.slack._access._people
+
+    await world.ask(f"/ssl note api.demo.test ask <@{OLGA}>", "ask @Olga")
+
+
+async def test_home_is_not_shown_again_to_whoever_has_become_a_guest(world: World) -> None:
+    world.api.add("api.demo.test", days=5.5)
+    await world.press("Rescan", on=await world.open_home("1 monitor"))
+    await world.settled()
+    home = await world.home("· Ann")
+    world.slack.users[ANN].is_restricted = True
+    world.later(minutes=11)
+    world.api.calls.clear()
+    await world.press("Scan & watch", on=home)
+    await world.modal("FULL MEMBERS ONLY")
+    await world.settled()
+    assert world.api.work == []
+
+
 # Where Slack can't be asked
 
 

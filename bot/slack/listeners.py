@@ -48,7 +48,7 @@ DELIVERIES_KEPT = 2000
 #: How many seconds cancelled work has at shutdown to tell its askers.
 CANCEL_SECONDS = 2.0
 
-Bind = Callable[[], tuple[list[Any], dict[str, Any]]]
+Bind = Callable[[Request], tuple[list[Any], dict[str, Any]]]
 Answer = Callable[[Message], Awaitable[None]]
 
 
@@ -227,7 +227,7 @@ class SlackBot:
         await ack(response_action="update", view=checking)
         if self._is_new(request):
             surface = self._surface(request)
-            self.tasks.start(self._run(surface, request, command, lambda: bound))
+            self.tasks.start(self._run(surface, request, command, lambda _: bound))
 
     # From a request to a command and back
 
@@ -272,9 +272,6 @@ class SlackBot:
         if command and request.typed and (sub := self._router.subcommand(command, request.words)):
             command = sub
             request = replace(request, argument=" ".join(request.words[1:]))
-        if command and command.name in {"note", "mute"}:
-            said = await self._access.with_names(request.argument)
-            request = replace(request, argument=said)
         surface = self._surface(request)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
@@ -284,7 +281,7 @@ class SlackBot:
             await self._answer_home(request, command)
         else:
             surface = await self.views.on_top(surface, request) if request.stacks else surface
-            await self._run(surface, request, command, _binding(command, request))
+            await self._run(surface, request, command, _binding(command))
 
     def _surface(self, request: Request) -> Surface:
         """Where the answer to a request goes; from Home, to a modal that is opened first."""
@@ -313,9 +310,10 @@ class SlackBot:
     async def _answer_home(self, request: Request, command: Command) -> None:
         """Home has no place for an answer, so a modal opens for it; then Home is updated."""
         if modal := await self.views.over_home(request):
-            await self._run(modal, request, command, _binding(command, request))
+            await self._run(modal, request, command, _binding(command))
             self._presses.discard(request.press or ())
-            await self.views.publish_home(request, request.view.page if request.view else 0)
+            if await self._access.refusal(request.asker, changes=False) is None:
+                await self.views.publish_home(request, request.view.page if request.view else 0)
 
     async def _run(self, surface: Surface, request: Request, command: Command, bind: Bind) -> None:
         """Run a command and show its answer; whatever happens, the asker gets one."""
@@ -340,9 +338,14 @@ class SlackBot:
         may = await self._access.admits(surface, request.asker, changes=command.changes)
         if not may or (command.recorded and not await self._take(request)):
             return "refused"
+        if command.name in {"note", "mute"}:
+            said = await self._access.with_names(request.argument)
+            request = replace(request, argument=said)
         call = self._call(surface, request, command, progress)
         async with progress.of_slow_work():
-            message = progress.answer = await self._router.dispatch(call, command, bind)
+            message = progress.answer = await self._router.dispatch(
+                call, command, lambda: bind(request)
+            )
         if isinstance(surface, RowButton):  # its row may show this before Slack has the reply
             self._presses.discard(request.press or ())
         await self._deliver(progress.deliver, request, message)
@@ -435,10 +438,13 @@ class SlackBot:
             await answer_elsewhere(self._web, request, message)
 
 
-def _binding(command: Command, request: Request) -> Bind:
-    if request.typed:
-        return functools.partial(command.bind_words, request.words)
-    return functools.partial(command.bind_argument, request.argument)
+def _binding(command: Command) -> Bind:
+    def bind(request: Request) -> tuple[list[Any], dict[str, Any]]:
+        if request.typed:
+            return command.bind_words(request.words)
+        return command.bind_argument(request.argument)
+
+    return bind
 
 
 async def _on_link(ack: AsyncAck) -> None:

@@ -111,7 +111,7 @@ class Views:
             await surface.refuse(refusal)
             return
         if any(each.name == "whom" for each in command.parameters):
-            learnt = {*learnt, *await self._handles()}
+            learnt = {*learnt, *await self._handles(request.asker)}
         known = {}
         if command.name == "digest_here":
             known = self._records.subscriptions.fields_of_digest(surface.channel)
@@ -130,11 +130,12 @@ class Views:
         modal = Modal(self._web, request, view_id)
         await self._access.admits(modal, request.asker, changes=command.changes)
 
-    async def _handles(self) -> Collection[str]:
-        """The handles of the user groups, if Slack returns them soon."""
+    async def _handles(self, asker: Asker) -> Collection[str]:
+        """The handles of the user groups, for those who may change things, if Slack is fast."""
         try:
             async with asyncio.timeout(GROUPS_SECONDS):
-                return await self._web.groups()
+                refused = await self._access.refusal(asker, changes=True)
+                return () if refused else await self._web.groups()
         except (SlackRefused, SlackUnreachable, TimeoutError) as error:
             log.info("usergroups.list failed: %r", error)
             return ()
