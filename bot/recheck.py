@@ -52,9 +52,9 @@ GIVE_UP_AFTER = timedelta(hours=1)
 
 
 _Fixers = Mapping[int, str]
-#: Shows monitors in digests and notices. It takes the monitors, whether these are all, who fixed
-#: which, and when the API was asked (None: now).
-Show = Callable[[Sequence[MonitorSummary], bool, _Fixers, datetime | None], Awaitable[None]]
+#: Shows monitors in digests and notices. It takes the monitors, whether these are all, and who
+#: fixed which.
+Show = Callable[[Sequence[MonitorSummary], bool, _Fixers], Awaitable[None]]
 
 
 class RecheckPoster(Protocol):
@@ -84,7 +84,6 @@ class Turn:
     card: Message
     reply: Message | None = None
     fixed: tuple[MonitorSummary, ...] = ()
-    asked: datetime | None = None
 
 
 class Watches:
@@ -262,7 +261,7 @@ class Watches:
         if before and not watch.first:  # a scan that is broken off may have been the fix
             await self._store.keep(replace(watch, first=before), watch)
         try:
-            row, sighting, asked = await self._scan(watch)
+            row, sighting = await self._scan(watch)
         except NotFound as fault:
             card = recheck_cards.ended(
                 recheck_cards.failed(fault, watch.target), "⌛ The watch ended"
@@ -274,16 +273,16 @@ class Watches:
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, fault.retry_after)
         turn = await self._judged(watch, before, row, sighting)
-        return replace(turn, card=replace(turn.card, asked=asked), asked=asked)
+        return replace(turn, card=replace(turn.card, asked=row.asked))
 
-    async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting, datetime]:
-        found, asked = await self._api.scan(watch.monitor_id), self._clock()
+    async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
+        found = await self._api.scan(watch.monitor_id)
         row = await self._row(watch)
         if row is None:
             raise NotFound(404, "monitor not found")
         sighting = Sighting.of(found, row)
-        await self._records.see(watch.monitor_id, sighting, asked)
-        return row, sighting, asked
+        await self._records.see(watch.monitor_id, sighting, row.asked or self._clock())
+        return row, sighting
 
     async def _row(self, watch: Watch) -> MonitorSummary | None:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
@@ -402,7 +401,7 @@ class Watches:
         kept = await self._store.keep(watch, mine)
         if turn.fixed and self.show:
             who = await self._name_of(watch.asker, "")
-            await self.show(turn.fixed, False, {row.id: who for row in turn.fixed}, turn.asked)
+            await self.show(turn.fixed, False, {row.id: who for row in turn.fixed})
         return kept
 
     async def _edit(self, watch: Watch, card: Message) -> Address:

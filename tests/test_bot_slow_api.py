@@ -2,11 +2,14 @@
 
 import asyncio
 import functools
+from typing import Any
 
 import pytest
 
 from bot.commands import after_scan
 from bot.playground.objects import ANN, BEN, CERTS
+from tests.stub_api import OK
+from tests.test_bot_rows import refresh
 from tests.world import World, words
 
 
@@ -121,3 +124,37 @@ async def test_a_quick_answer_says_nothing_about_slowness(world: World) -> None:
 
 def _more_than(world: World, before: int) -> bool:
     return len(world.seen()) > before
+
+
+@pytest.mark.parametrize("look", ["refresh", "notices"])
+async def test_a_claim_outlives_a_list_that_was_begun_before_it(
+    look: str, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.ask("/ssl notices here", "set up notices")
+    number = world.api.add("api.demo.test", days=80)
+    held = world.api.hold("monitor/list")
+    held.body = OK | {"count": 1, "list": [dict(world.api.rows[number])]}  # it was fine then
+    await world.say("/ssl list", by=BEN)
+    await held.reached.wait()
+
+    world.later(minutes=1)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Revoked"}
+    await world.ask(f"/ssl take {number}", "Ann has taken")
+    world.later(minutes=1)
+    notices = world.bot.scheduler.notices
+    assert notices is not None
+    joined, share = asyncio.Event(), world.bot.api._share
+
+    async def shared(key: tuple[str, ...], ask: Any) -> Any:
+        joined.set()
+        return await share(key, ask)
+
+    monkeypatch.setattr(world.bot.api, "_share", shared)
+    looking = asyncio.create_task(refresh(world) if look == "refresh" else notices.tick())
+    await joined.wait()
+    held.release()
+    await looking
+
+    assert list(world.bot.slack._records.rules.marks.claims) == [number]
+    lists = [asked for asked in world.api.asked("monitor/list") if not asked]
+    assert len(lists) == 1  # it was shared

@@ -95,7 +95,6 @@ def call() -> Call:
         records=nothing,
         asker="U0ANN",
         channel="C0CERTS",
-        began=now,
         now=lambda: now,
         who=who,
         show=show,

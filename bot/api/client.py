@@ -179,7 +179,7 @@ class SSLMonitor:
             "ssl_expire_days": expires,
             "attention_days": attention,
         }
-        return await self._read_rows(await self.read("monitor/list", _given(filters)))
+        return await self._read_rows(*await self._asked("monitor/list", _given(filters)))
 
     async def get(self, monitor_id: int) -> Monitor:
         """One monitor with all facts of its last scan (`monitor/get`)."""
@@ -235,16 +235,18 @@ class SSLMonitor:
         answered(fields, written=True)
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Fields:
-        """Send a request that changes nothing; retry if that may help.
+        """Send a request that changes nothing; retry if that may help."""
+        return (await self._asked(path, query or {}))[0]
+
+    async def _asked(self, path: str, given: Mapping[str, str]) -> tuple[Fields, datetime]:
+        """The reply to a read, and when it was first asked for.
 
         Identical concurrent requests are sent once, unless something was changed since.
         """
-        given = query or {}
 
-        async def asked() -> Fields:
-            return await self.again(
-                lambda: self._request(self._session, Ask(path, given), self._deadline)
-            )
+        async def asked() -> tuple[Fields, datetime]:
+            at, ask = self._clock(), Ask(path, given)
+            return await self.again(lambda: self._request(self._session, ask, self._deadline)), at
 
         words = (f"{k}={v}" for k, v in sorted(given.items()))
         return await self._share((path, str(self._changes), *words), asked)
@@ -391,7 +393,7 @@ class SSLMonitor:
             "monitor", lambda: read_monitor(fields["monitor"], self.offset), written=written
         )
 
-    async def _read_rows(self, fields: Fields) -> MonitorList:
+    async def _read_rows(self, fields: Fields, asked: datetime | None = None) -> MonitorList:
         """Decode the rows of monitor/list, a few at a time; unreadable ones are counted."""
         await asyncio.sleep(0)
         count = count_of(fields)
@@ -402,7 +404,7 @@ class SSLMonitor:
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
                 try:
-                    summary = read_summary(row, self.offset)
+                    summary = read_summary(row, self.offset, asked)
                 except (ValueError, RecursionError) as fault:
                     lost += 1
                     which = which or lost_row(row, fault)
@@ -413,7 +415,7 @@ class SSLMonitor:
                 elif known != summary:
                     twice += 1
         read.unreadable = max(lost + twice, (count or 0) - len(read))
-        read.incomplete = read.unreadable > lost
+        read.incomplete, read.asked = read.unreadable > lost, asked
         if read.unreadable:
             lost, why = read.unreadable, which or "they are counted, but not listed"
             of = lost + len(read)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from bot.api.models import MonitorSummary
+from bot.api.models import MonitorSummary, asked_at
 from bot.blocks import Block, Message, bare, section
 from bot.cards import lists as list_cards
 from bot.cards import marks as mark_cards
@@ -199,11 +199,11 @@ async def _one_certificate(
     call: Call, rows: Sequence[MonitorSummary], line: str, changed: Sequence[tuple[str, str]]
 ) -> Message:
     """The row of several monitors after a change; `line` tells the channel what was done."""
-    await after_scan.show(call, rows, asked=call.began)
+    await after_scan.show(call, rows)
     text = line or "Nothing was changed."
     return Message(
         bare(text), (section(text),), announce=line, changed=tuple(changed), in_row=bool(line),
-        asked=call.began,
+        asked=asked_at(rows),
         row=group_row(rows, call.now(), call.rules),
         more=more_about_group(rows, call.now(), call.rules),
     )  # fmt: skip
@@ -288,11 +288,11 @@ async def unmute(call: Call, which: One) -> Message:
 def _card(call: Call, row: MonitorSummary, *, said: str = "", announce: str = "") -> Message:
     now, rules = call.now(), call.rules
     card = monitor_cards.monitor(row, now, rules, said=said, announce=announce)
-    return replace(with_row(card, row, now, rules), asked=call.began)
+    return replace(with_row(card, row, now, rules), asked=row.asked)
 
 
 async def _marked(call: Call, row: MonitorSummary, line: str, result: str) -> Message:
-    await after_scan.show(call, [row], asked=call.began)
+    await after_scan.show(call, [row])
     card = _card(call, row, announce=line)
     return replace(card, changed=((str(row.target), result),), in_row=True)
 

@@ -3,11 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 
 from bot.api.extras import Extra
-from bot.api.models import Monitor, MonitorSummary
+from bot.api.models import Monitor, MonitorSummary, asked_at
 from bot.blocks import MAX_VALUE, Block
 from bot.cards import details as detail_cards
 from bot.cards import marks
@@ -49,11 +48,9 @@ async def last_seen(
     return seen or Sighting.of(known), known.target
 
 
-async def changed(
-    call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary, asked: datetime
-) -> str:
+async def changed(call: Call, before: Sighting | None, found: Monitor, row: MonitorSummary) -> str:
     """Store the result of a scan, and return what changed, as a sentence of mrkdwn."""
-    await keep(call, found, row, asked)
+    await keep(call, found, row)
     return marks.sentence(before, Sighting.of(found, row)) if before else ""
 
 
@@ -70,11 +67,9 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
     return "fine" if fine and row.expected_at is None else "no change"
 
 
-async def keep(
-    call: Call, found: Monitor, row: MonitorSummary, asked: datetime | None = None
-) -> None:
-    """Store what is known of a monitor, to compare the next scan with; `asked` is as in `show`."""
-    await call.records.see(found.id, Sighting.of(found, row), asked or call.now())
+async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
+    """Store what is known of a monitor, to compare the next scan with."""
+    await call.records.see(found.id, Sighting.of(found, row), row.asked or call.now())
 
 
 async def show(
@@ -83,18 +78,16 @@ async def show(
     fixers: Mapping[int, str] = MappingProxyType({}),
     *,
     complete: bool = False,
-    asked: datetime | None = None,
 ) -> None:
     """Show these monitors in digests and notices too, with who has fixed which; end claims.
 
-    `asked` is when the API was asked for them, if not now. Without monitors, all are shown as soon
-    as the API has listed them.
+    Without monitors, all are shown as soon as the API has listed them.
     """
     if call.watches.show:
-        await call.watches.show(rows, complete, fixers, asked)
+        await call.watches.show(rows, complete, fixers)
     else:
         now = call.now()
-        await call.records.end_claims(rows, now, asked=asked or now)
+        await call.records.end_claims(rows, now, asked=asked_at(rows) or now)
 
 
 async def has_history(call: Call) -> bool:

@@ -61,21 +61,20 @@ async def scan(call: Call, which: One) -> Message:
         failed = replies.scan_failed(fault, target or known, monitor_id)
         return replace(failed, row_says=outcome_line(_failed([fault]), who, call.now()))
     try:
-        asked = call.now()
         row, offer = await asyncio.gather(row_of(call, found), after_scan.names_offer(call, found))
     except BotError as fault:
         unread = replies.scan_unread(fault, found.target, monitor_id)
         return replace(unread, row_says=outcome_line("result unknown", who, call.now()))
-    said = await after_scan.changed(call, before, found, row, asked)
+    said = await after_scan.changed(call, before, found, row)
     came = after_scan.outcome(call, before, found, row)
     fixers = {row.id: who} if came in {"fixed", "renewed"} else {}
-    await after_scan.show(call, [row], fixers, asked=asked)
+    await after_scan.show(call, [row], fixers)
     outcome = outcome_line(came, who, call.now())
     card = monitor_cards.monitor(
         row, call.now(), call.rules, note=replies.asked_by(who), said=said, more=offer, public=True
     )
     card = with_row(card, row, call.now(), call.rules, outcome=outcome)
-    return replace(card, asked=asked)
+    return replace(card, asked=row.asked)
 
 
 async def _scanned(call: Call, which: Selector, number: int) -> Monitor:
@@ -167,7 +166,7 @@ async def _scan_many(
     if not rows:
         return batch_cards.scanned([], [], [], gone, now=call.now(), rules=call.rules, note="")
     faults = await _scan_each(call, rows, progress)
-    done, asked = [row for row in rows if row.id not in faults], call.now()
+    done = [row for row in rows if row.id not in faults]
     try:
         everything = await call.api.list()
     except BotError as fault:
@@ -180,7 +179,7 @@ async def _scan_many(
     words[0] = _failed(faults.values())  # not a single one
     outcomes = {number: outcome_line(text, who, call.now()) for number, text in words.items()}
     whole = not (first or old or everything.unreadable)  # an outage has more monitors than rows
-    await after_scan.show(call, everything if whole else after, fixers, complete=whole, asked=asked)
+    await after_scan.show(call, everything if whole else after, fixers, complete=whole)
     failed = [(row.target, faults[row.id]) for row in rows if row.id in faults]
     card = batch_cards.scanned(
         [*rows, *_beyond(everything, rows, ids)] if first else rows, after, failed, gone,
@@ -188,7 +187,7 @@ async def _scan_many(
     )  # fmt: skip
     told = outcome_line(f"{len(after)} rescanned" if after else words[0], who, call.now())
     card = _with_old(call, card, everything, told, here=old == "here") if old else card
-    return replace(card, asked=asked)
+    return replace(card, asked=everything.asked)
 
 
 def _came_of(call: Call, row: MonitorSummary, *, was_fine: bool) -> str:

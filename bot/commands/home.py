@@ -64,8 +64,11 @@ class Home:
             known = None
         return int(known) if known else otherwise
 
-    async def page(self, user: str, number: int) -> tuple[Block, ...]:
-        """A page with the present state. Raises none of the API's errors: Home shows them."""
+    async def page(self, user: str, number: int) -> tuple[tuple[Block, ...], datetime | None]:
+        """A page with the present state, and when the API was asked for that.
+
+        Raises none of the API's errors: Home shows them.
+        """
         async with asyncio.TaskGroup() as group:
             listed = group.create_task(_or_fault(self._api.list()))
             asked = group.create_task(_or_fault(self._api.account()))
@@ -75,20 +78,21 @@ class Home:
         if isinstance(account, Account):
             facts = replace(facts, account=account)
         if isinstance(rows, BotError):
-            return home_cards.failed(rows, facts, now)
+            return home_cards.failed(rows, facts, now), None
         # in a thread: there may be 10,000 monitors to count and sort
-        return await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
+        page = await asyncio.to_thread(_page, rows, facts, now, rules, (number, user))
+        return page, rows.asked
 
-    async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], Thresholds]:
-        """What Home updates after a press: the counts, and the monitors of its rows.
+    async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], datetime | None]:
+        """What Home updates after a press: the counts, its monitors, and when they were asked for.
 
-        Both are None or empty if the API returns no complete list.
+        These are None or empty if the API returns no complete list.
         """
         rows, rules, now = await _or_fault(self._api.list()), self._records.rules, self._clock()
         if isinstance(rows, BotError) or rows.unreadable or not rows:
-            return None, {}, rules
+            return None, {}, None
         found = await asyncio.to_thread(home_cards.monitors, rows, now, rules, 0)
-        return home_cards.counts(found), {row.id: row for row in rows}, rules
+        return home_cards.counts(found), {row.id: row for row in rows}, rows.asked
 
     async def _known(self) -> tuple[Thresholds, Facts]:
         rules, now = self._records.rules, self._clock()

@@ -40,7 +40,7 @@ class Call:
     `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or `added
     hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command, target
     and result) and returns whether that worked. `share` is the line that runs this again, if the
-    answer is private and can be shared. The API is only asked after the command `began`.
+    answer is private and can be shared.
     """
 
     api: SSLMonitor
@@ -48,7 +48,6 @@ class Call:
     asker: str
     channel: str
     now: Callable[[], datetime]
-    began: datetime
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]
     post: Callable[[Message], Awaitable[Address]]

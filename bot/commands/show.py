@@ -143,8 +143,8 @@ async def details(call: Call, which: One) -> Message:
     rows = await find(call, which)
     if answer := several(call, which, rows):
         return answer
-    asked, found = call.now(), await call.api.get(rows[0].id)
-    await after_scan.keep(call, found, rows[0], asked)
+    found = await call.api.get(rows[0].id)
+    await after_scan.keep(call, found, rows[0])
     link = monitor_cards.HISTORY if await after_scan.has_history(call) else monitor_cards.DETAILS
     same = await _same_certificate(call, rows[0])
     return detail_cards.details(found, rows[0], call.now(), call.rules, link=link, same=same)

@@ -342,10 +342,9 @@ class SlackBot:
             said = await self._access.with_names(request.argument)
             request = replace(request, argument=said)
         call = self._call(surface, request, command, progress)
+        bound = functools.partial(bind, request)
         async with progress.of_slow_work():
-            message = progress.answer = await self._router.dispatch(
-                call, command, lambda: bind(request)
-            )
+            message = progress.answer = await self._router.dispatch(call, command, bound)
         if isinstance(surface, RowButton):  # its row may show this before Slack has the reply
             self._presses.discard(request.press or ())
         await self._deliver(progress.deliver, request, message)
@@ -362,7 +361,6 @@ class SlackBot:
             asker=asker.user,
             channel=surface.channel,
             now=self._clock,
-            began=self._clock(),
             who=functools.partial(self._access.name_of, asker.user, asker.name),
             show=progress.show,
             post=functools.partial(self._post, surface, asker.user),

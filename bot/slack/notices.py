@@ -270,6 +270,7 @@ class Notices:
         # before the list, so that no change is missed in between
         changes = await self._begin_changes(was.basis.cursor)
         rows = await self._api.list()
+        self._asked = rows.asked or self._asked
         if len(rows) > MANY:
             self._not_before = self._clock() + self._interval
         if rows.unreadable:

@@ -365,17 +365,16 @@ class HomeRow(RowButton):
 
     async def _count(self, rows: RowList, home: Home) -> None:
         """Update the counts and the other rows; a fixed row stays, struck through."""
-        asked, (counts, found, rules) = self._boards.now(), await home.changes()
+        counts, found, asked = await home.changes()
         async with rows.lock:
             if counts and rows.row(counts):
-                now = self._boards.now()
-                rows.renew(counts, None, asked, now)
-                refresh_rows(rows, found, now, rules, complete=True, asked=asked)
+                now, rules = self._boards.now(), self._boards.rules
+                rows.renew(counts, None, asked or now, now)
+                refresh_rows(rows, found, now, rules, complete=True, asked=asked or now)
 
     async def _rearrange(self, rows: RowList, home: Home, pressed: Block) -> None:
         """Move the rows to their parts, such as “Taken by you”, with their results and buttons."""
-        user, asked = self._request.asker.user, self._boards.now()
-        blocks = await home.page(user, self._view.page)
+        blocks, asked = await home.page(self._request.asker.user, self._view.page)
         new = RowList("", list(blocks), most_blocks=MOST_OF_HOME)
         if new.row(pressed) is None:
             return  # it is on another page now, or the API didn't answer
@@ -383,7 +382,7 @@ class HomeRow(RowButton):
             for old in rows.blocks:
                 if str(old.get("block_id", "")).startswith("row:") and (row := new.row(old)):
                     now = self._boards.now()
-                    stays = rows.is_busy(old) or rows.is_newer(old, asked, now)
+                    stays = rows.is_busy(old) or rows.is_newer(old, asked or now, now)
                     new.replace(old if stays else carried(old, row, now), rows.more(old))
             rows.blocks = new.blocks
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from bot.api.client import SSLMonitor
+from bot.api.models import asked_at
 from bot.errors import BotError
 from bot.recheck import Watches
 from bot.slack import rows
@@ -143,9 +144,9 @@ class Scheduler:
                 self._look_again = now + LONG_LIST
             found, complete = {row.id: row for row in listed}, not listed.unreadable
             changed = await self._boards.refresh(
-                found, records.rules, asked=now, complete=complete, before=before
+                found, records.rules, asked=listed.asked, complete=complete, before=before
             )
-            await records.end_claims(listed, self._now(), asked=now)
+            await records.end_claims(listed, self._now(), asked=listed.asked or now)
             await self._boards.draw_all(changed)
         except BotError as fault:
             log.info("Could not refresh the digests: %s", fault)
@@ -156,7 +157,6 @@ class Scheduler:
         seen: Sequence[MonitorSummary],
         complete: bool,
         fixers: Mapping[int, str],
-        asked: datetime | None,
     ) -> None:
         """Show at once in today's digests and notices what a scan has found, and who fixed what.
 
@@ -167,7 +167,7 @@ class Scheduler:
             return
         with best_effort("show the results of scans in digests and notices"):
             found, rules = {row.id: row for row in seen}, records.rules.with_fixers(fixers)
-            asked = asked or self._now()
+            asked = asked_at(seen) or self._now()
             changed = await self._boards.refresh(found, rules, asked=asked, complete=complete)
             await records.end_claims(seen, self._now(), asked=asked)
             self._tasks.start(self._draw_soon(changed))

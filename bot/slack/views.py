@@ -200,7 +200,7 @@ class Views:
 
         async def run() -> None:
             number = await self._home.looked_at(user, otherwise)
-            blocks = await self._home.page(user, number)
+            blocks, _ = await self._home.page(user, number)
             if await self._home.looked_at(user, number) == number:
                 await self._web.publish_home(user, blocks, number)
 
