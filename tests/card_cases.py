@@ -113,6 +113,8 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     for rule in ("1d", "14d", "20%", ""):
         line = monitor_cards.warned_line(texts.user, texts.host, rule)
         yield f"warned: {rule or 'default'}", monitor_cards.warned(texts.host, rule, line)
+    yield "warned: another", monitor_cards.warned(texts.host, "", "", other="3d")
+    yield "not warned", monitor_cards.not_warned(texts.host, "3d")
 
 
 def change_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:

@@ -120,6 +120,18 @@ async def test_a_threshold_counts_at_once_or_is_explained(world: World) -> None:
         await world.ask(line, said)
 
 
+async def test_removing_a_threshold_says_which_one_applies_to_the_host(world: World) -> None:
+    world.api.add("api.demo.test", days=45.5)
+    await world.say("/ssl warn *.demo.test 3d")
+    await world.ask("/ssl warn api.demo.test 60d", "is due when 60 days are left")
+    await world.ask("/ssl warn api.demo.test default", "Another one applies to it: 3d.")
+    said = "had no threshold of its own, so none was removed. Another one applies to it: 3d."
+    await world.ask("/ssl warn api.demo.test default", said)
+    await world.ask("/ssl warn *.demo.test default", "uses the default threshold again")
+    await world.ask("/ssl warn *.demo.test default", "so none was removed.")
+    assert [words(m).count("Ann removed the threshold") for m in world.seen()].count(2) == 2
+
+
 async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: World) -> None:
     world.api.add_many(12, days=3.5)
     world.api.add("fine.demo.test")

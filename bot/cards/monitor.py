@@ -406,8 +406,10 @@ def thresholds(rules: Mapping[str, str]) -> Message:
     return Message(bare(text), (section(text), context("Set one: `/ssl warn example.com 14d`")))
 
 
-def warned(name: str, rule: str, announce: str, matching: int | None = None) -> Message:
-    """A threshold was set, or reset to the default (`rule` is empty).
+def warned(
+    name: str, rule: str, announce: str, matching: int | None = None, other: str = ""
+) -> Message:
+    """A threshold was set, or removed (`rule` is empty), after which an `other` may apply.
 
     `matching` is the number of monitors that it applies to, None if it isn't known.
     """
@@ -416,6 +418,8 @@ def warned(name: str, rule: str, announce: str, matching: int | None = None) -> 
         of = "of the lifetime is left" if rule.endswith("%") else "are left"
         of = "is left" if rule == "1d" else of
         text = f"Renewal of {code(name)} is due when {when} {of}."
+    elif other:
+        text = f"{code(name)} has no threshold of its own now. Another one applies to it: {other}."
     else:
         text = f"{code(name)} uses the default threshold again."
     if matching == 0:
@@ -423,11 +427,18 @@ def warned(name: str, rule: str, announce: str, matching: int | None = None) -> 
     return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
 
 
+def not_warned(name: str, other: str) -> Message:
+    """There was no threshold to remove; an `other` may apply."""
+    text = f"{code(name)} had no threshold of its own, so none was removed."
+    text += f" Another one applies to it: {other}." if other else ""
+    return Message(bare(text), (section(f"🤷 {text}"),), changed=())
+
+
 def warned_line(who: str, name: str, rule: str) -> str:
     """The channel's line about a threshold."""
     if rule:
         return f"{safe(who, 80)} set the threshold of {code(name)} to {rule}."
-    return f"{safe(who, 80)} reset the threshold of {code(name)} to the default."
+    return f"{safe(who, 80)} removed the threshold of {code(name)}."
 
 
 def shareable(message: Message, line: str) -> Message:

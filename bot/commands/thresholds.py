@@ -15,6 +15,7 @@ from bot.commands.router import ALIASES, FILLERS, GREETINGS, MEANT, SUBCOMMANDS,
 from bot.dates import ALL, DAY, Selection, parse_length
 from bot.errors import BotError, UsageError
 from bot.severity import Threshold
+from bot.target import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,20 @@ async def warn(
     which, matching = await meant(call, which)
     name = str(which.target or which.host)
     text = "" if rule.threshold is None else str(rule.threshold)
+    if not text and name not in await call.records.thresholds():
+        return monitor_cards.not_warned(name, _another(call, which))
     await call.records.set_threshold(name, text, by=call.asker, now=call.now())
     await after_scan.show(call)
     line = monitor_cards.warned_line(await call.who(), name, text)
-    card = monitor_cards.warned(name, text, line, matching)
+    card = monitor_cards.warned(name, text, line, matching, _another(call, which))
     return replace(card, changed=((name, text or "default"),))
+
+
+def _another(call: Call, which: Selector) -> str:
+    """The threshold that applies to a host; empty for the default, and for a pattern."""
+    if which.is_pattern:
+        return ""
+    return str(call.rules.for_(which.target or Target(which.host)) or "")
 
 
 async def unmatched(call: Call, which: Selection) -> list[str]:
