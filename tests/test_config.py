@@ -161,6 +161,7 @@ def test_a_value_that_can_not_be_used_is_one_fault() -> None:
         ("SSL_ADMINS", "@ann"),
         ("SSL_ADMINS", "U0ANN C0CERTS"),
         ("SCAN_CA_FILE", "/"),
+        ("SCAN_CA_FILE", "-----BEGIN CERTIFICATE-----\n" * 200),  # the content, not the path
     ]:
         more = {"SSLMONITOR_API_KEY": KEY} if variable == "SSLMONITOR_API_URL" else {}
         assert [fault.split()[0] for fault in faults(environ=LEAST | more | {variable: text})] == [

@@ -377,8 +377,9 @@ def lost_row(row: msgspec.Raw, fault: Exception) -> str:
 
 
 def count_of(fields: dict[str, msgspec.Raw]) -> int | None:
-    """How many monitors the reply says it lists; None if it doesn't say, or no number."""
+    """How many monitors the reply says it lists; None if it doesn't say, or no such number."""
     try:
-        return max(0, msgspec.json.decode(fields["count"], type=int, strict=False))
+        count = msgspec.json.decode(fields["count"], type=int, strict=False)
     except (KeyError, ValueError):
         return None
+    return count if count >= 0 else None

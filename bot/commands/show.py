@@ -71,8 +71,14 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
         return list_cards.no_monitors(rows.unreadable)
     if not rows.unreadable and (word := await _in_no_name(call, filters)):
         return list_cards.no_such_word(word, near_filter(filters))
-    what = " and ".join(code(str(each)) for each in filters)
-    return list_cards.none_found(what, rows.unreadable)
+    return list_cards.none_found(_asked_for(filters), rows.unreadable)
+
+
+def _asked_for(filters: Sequence[Filter]) -> str:
+    """The filters, in mrkdwn; of several states, one is enough."""
+    states = [each for each in filters if each.key == "state" and str(each.value)[0] != "!"]
+    others = [code(str(each)) for each in filters if each not in states]
+    return " and ".join(filter(None, [" or ".join(code(str(each)) for each in states), *others]))
 
 
 async def _in_no_name(call: Call, filters: Sequence[Filter]) -> str:

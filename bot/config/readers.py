@@ -205,8 +205,11 @@ def duration(least: str, most: str) -> Callable[[str], timedelta]:
 def file(text: str) -> Path | None:
     """The path of a file that exists."""
     path = Path(text) if text else None
-    if path and not path.is_file():
-        raise ValueError("There is no such file.")
+    try:
+        if path and not path.is_file():
+            raise ValueError("There is no such file.")
+    except OSError:  # the content of the file, say, is no path; or a folder can't be opened
+        raise ValueError("It can't be opened. Use the path of a file.") from None
     return path
 
 
