@@ -75,7 +75,8 @@ FAULTS = {"no tables": no_tables, "locked": locked, "full": full}
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 0.1)
+    for module in ("database", "placeholders"):
+        monkeypatch.setattr(f"bot.store.{module}.QUICK_SECONDS", 0.1)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

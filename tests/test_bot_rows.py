@@ -396,6 +396,7 @@ async def test_a_press_shows_in_the_row_although_the_database_hangs(
         monkeypatch.setattr(f"bot.{module}.SOON_SECONDS", 0.01)
     for door in ("quick_read", "quick_write"):
         monkeypatch.setattr(Database, door, hang)
+    monkeypatch.setattr("bot.store.placeholders.QUICK_SECONDS", 0.1)
     await world.press("Rescan", on=shown, by=BEN)
     await world.until(lambda: "Scanning…* · `a.demo.test` · Ben" in row_of(shown, number))
     answers.set()

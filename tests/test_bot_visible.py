@@ -233,7 +233,10 @@ def _no_database(within: float | None = None) -> NoReturn:
 
 
 @pytest.mark.slow
-async def test_without_the_database_the_process_remembers_what_it_took(world: World) -> None:
+async def test_without_the_database_the_process_remembers_what_it_took(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.store.placeholders.QUICK_SECONDS", 0.1)
     slack = world.slack
     payload = world.playground.payloads.command(
         slack.users[ANN], slack.channels[CERTS], "/ssl", "add api.demo.test"
