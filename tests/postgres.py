@@ -72,9 +72,8 @@ class Cluster:
 
     def copy(self, primary: Cluster) -> None:
         """Become a standby of a primary, which streams to it (pg_basebackup -R)."""
-        self._run(
-            "pg_basebackup", "-h", str(primary._directory), "-U", "tests", "-R", "-X", "stream"
-        )
+        where = ("-h", str(primary._directory), "-U", "tests")
+        self._run("pg_basebackup", *where, "-R", "-X", "stream", "-c", "fast", "--no-sync")
 
     def promote(self) -> None:
         self._run("pg_ctl", "promote", "-w")
@@ -225,10 +224,10 @@ async def standby_of() -> AsyncIterator[Pair]:
     ):
         primary, standby = Cluster(programs, Path(one)), Cluster(programs, Path(other))
         await asyncio.to_thread(primary.create)
-        await asyncio.to_thread(primary.start, "-c synchronous_commit=remote_apply")
+        await asyncio.to_thread(primary.start, "-c fsync=off -c synchronous_commit=remote_apply")
         try:
             await asyncio.to_thread(standby.copy, primary)
-            await asyncio.to_thread(standby.start, "-c hot_standby=on")
+            await asyncio.to_thread(standby.start, "-c fsync=off -c hot_standby=on")
             await primary._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
             await primary._execute("SELECT pg_reload_conf()")
             yield Pair(primary, standby)
