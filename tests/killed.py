@@ -41,7 +41,7 @@ from bot.store.tables import digests, notes
 from bot.store.upgrade import open_database
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["tests.killed"])
+forks.set_forkserver_preload(["tests.killed", "tests.processes"])
 
 #: Longer than a process takes from its claim to its post.
 LEASE = timedelta(seconds=1)

@@ -1,10 +1,7 @@
 """The programs as processes: how they start, fail to start, and end."""
 
 import asyncio
-import os
-import re
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -14,7 +11,6 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession
 
-import bot
 from bot.__main__ import main
 from bot.app.outside import clock
 from bot.demo import running_demo
@@ -22,60 +18,13 @@ from bot.playground.faults import refusal
 from bot.playground.objects import ANN, CERTS
 from bot.store.database import Database
 from bot.store.digests import DigestStore
+from tests import killed
 from tests.client_wire import close, slowdown
+from tests.processes import PROMPTLY, bot_process, ended, forked, log_until, process
 from tests.stub_api import KEY
-from tests.world import MakeWorld, World, environment, only, words
+from tests.world import MakeWorld, environment, only, words
 
 pytestmark = pytest.mark.slow
-
-ROOT = Path(bot.__file__).parent.parent
-PROMPTLY = 5.0
-
-
-@asynccontextmanager
-async def process(
-    *arguments: str, module: str = "bot", **environ: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`python -m bot …`, killed at the end if it is still there."""
-    running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", module, *arguments,
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "PYTHONWARNINGS": "default", **environ},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield running
-    finally:
-        if running.returncode is None:
-            running.kill()
-        await running.communicate()
-
-
-async def log_until(running: asyncio.subprocess.Process, wanted: str) -> re.Match[str]:
-    """Read the log until a line that matches; fails with what was read."""
-    assert running.stderr is not None
-    read: list[str] = []
-    async with asyncio.timeout(60):
-        async for line in running.stderr:
-            read.append(line.decode())
-            if found := re.search(wanted, read[-1]):
-                return found
-    raise AssertionError("".join(read))
-
-
-@asynccontextmanager
-async def bot_process(
-    world: World, file: Path, **environ: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A bot of its own process in this world, ready."""
-    told = environment(world.playground, world.mode, file)
-    api = {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
-    async with process("run", **told, **api, **environ) as running:
-        ready = await log_until(running, r"ready \(\w+ mode, port (\d+)\)")
-        if world.mode == "http":
-            world.playground.events_url = f"http://127.0.0.1:{ready[1]}/slack/events"
-        yield running
 
 
 @dataclass
@@ -107,15 +56,6 @@ async def silent_server() -> AsyncIterator[Silent]:
         await close(server, silent.writers)
 
 
-async def ended(running: asyncio.subprocess.Process, number: signal.Signals) -> tuple[int, str]:
-    """Send a signal; gives the exit code and the rest of the log. Raises TimeoutError."""
-    running.send_signal(number)
-    async with asyncio.timeout(PROMPTLY * slowdown()):
-        _, log = await running.communicate()
-    assert running.returncode is not None
-    return running.returncode, log.decode()
-
-
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
     make_world: MakeWorld, mode: str, tmp_path: Path
@@ -123,7 +63,7 @@ async def test_at_shutdown_whoever_is_waiting_is_told_to_try_again(
     async with make_world(mode=mode, bots=0) as world:
         world.api.add("api.demo.test")
         scanning = world.api.hold("monitor/scan")
-        async with bot_process(world, tmp_path / "bot.sqlite3") as running:
+        async with bot_process(world, tmp_path / "bot.sqlite3", process) as running:
             await world.say("/ssl scan 101")
             await scanning.reached.wait()
             listing = world.api.hold("monitor/list")
@@ -158,7 +98,7 @@ async def test_a_silent_slack_delays_no_shutdown(make_world: MakeWorld, tmp_path
 async def test_a_silent_host_delays_no_shutdown(make_world: MakeWorld, tmp_path: Path) -> None:
     async with make_world(bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
-        async with process("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
+        async with forked("run", **told, SCAN_ALLOW="127.0.0.0/8") as running:
             await log_until(running, "using the embedded API")
             await log_until(running, "ready")
             await world.say(f"/ssl add 127.0.0.1:{silent.port}")
@@ -210,9 +150,8 @@ async def test_a_digest_that_slack_is_being_sent_at_the_end_is_posted_once(
         told |= environment(world.playground, "http", file)
         told |= {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
         for _ in range(5):  # its lease is a second here
-            async with process("digest", module="tests.killed", **told) as other:
-                if await other.wait() == 0:
-                    break
+            if await killed.ended(killed.begin(told, "digest")) == 0:
+                break
         assert len([m for m in world.seen() if not m.in_thread]) == 1
         assert "EXPIRED" in words(world.seen()[0])
 
@@ -253,7 +192,7 @@ async def test_a_start_that_waits_for_slack_can_be_ended(
     async with make_world(bots=0) as world, silent_server() as silent:
         told = environment(world.playground, "http", tmp_path / "bot.sqlite3")
         told["SLACK_API_URL"] = f"http://127.0.0.1:{silent.port}/api/"
-        async with process("run", **told) as running:
+        async with forked("run", **told) as running:
             async with asyncio.timeout(60):
                 await silent.asked.wait()
 
@@ -265,7 +204,7 @@ async def test_a_start_that_waits_for_slack_can_be_ended(
 async def test_a_refused_app_token_ends_it_with_78(make_world: MakeWorld, tmp_path: Path) -> None:
     async with make_world(bots=0) as world:
         told = environment(world.playground, "socket", tmp_path / "bot.sqlite3")
-        async with process("run", **(told | {"SLACK_APP_TOKEN": "xapp-wrong"})) as running:
+        async with forked("run", **(told | {"SLACK_APP_TOKEN": "xapp-wrong"})) as running:
             _, log = await asyncio.wait_for(running.communicate(), 15)
 
     assert running.returncode == 78
@@ -332,7 +271,7 @@ async def test_the_embedded_api_is_served_until_it_is_ended(tmp_path: Path) -> N
         "EMBEDDED_API_KEY": "a-key-that-is-long",
         "DATABASE_URL": f"sqlite:///{tmp_path}/embedded.sqlite3",
     }
-    async with process("embedded", "--port", "0", **told) as running:
+    async with forked("embedded", "--port", "0", **told) as running:
         found = await log_until(running, r"answers at (http://\S+/api/v1)")
         assert found[1].startswith("http://127.0.0.1:")
 
@@ -371,7 +310,10 @@ async def test_a_hanging_name_lookup_does_not_delay_the_shutdown(tmp_path: Path)
         "EMBEDDED_API_KEY": "a-key-that-is-long",
         "DATABASE_URL": f"sqlite:///{tmp_path}/hang.sqlite3",
     }
-    async with process("embedded", "--port", "0", **environ) as running, ClientSession() as session:
+    async with (
+        process("embedded", "--port", "0", **environ) as running,
+        ClientSession() as session,
+    ):
         url = (await log_until(running, r"answers at (\S+/v1)"))[1]
         params = {"host": "a.hang.test", "port": "443"}
         headers = {"Authorization": "Bearer a-key-that-is-long"}

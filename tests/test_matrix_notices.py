@@ -18,7 +18,7 @@ from bot.store.subscriptions import Subscriptions
 from bot.store.tables import subscriptions, watches
 from tests.killed import begin, ended
 from tests.postgres import Cluster
-from tests.test_app import process
+from tests.processes import process
 from tests.test_edits import edit_times
 from tests.test_matrix_processes import KILLED, environ
 from tests.world import MakeWorld, World, words

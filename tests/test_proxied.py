@@ -11,9 +11,8 @@ import pytest
 
 from bot.playground.objects import BEN
 from tests.client_wire import close
-from tests.stub_api import KEY
-from tests.test_app import log_until, process
-from tests.world import MakeWorld, World, environment
+from tests.processes import bot_process
+from tests.world import MakeWorld
 
 pytestmark = pytest.mark.slow
 
@@ -73,22 +72,6 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-@asynccontextmanager
-async def proxied_bot(world: World, file: Path, **environ: str) -> AsyncIterator[None]:
-    """A bot of its own process, ready, with these variables beside those of its world."""
-    told = environment(world.playground, world.mode, file)
-    api = {
-        "SSLMONITOR_API_URL": world.api.url,
-        "SSLMONITOR_API_KEY": KEY,
-        "SSLMONITOR_API_ALLOW_HTTP": "1",
-    }
-    async with process("run", **(told | api | environ)) as running:
-        ready = await log_until(running, r"ready \(\w+ mode, port (\d+)\)")
-        if world.mode == "http":
-            world.playground.events_url = f"http://127.0.0.1:{ready[1]}/slack/events"
-        yield
-
-
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
     make_world: MakeWorld, mode: str, tmp_path: Path
@@ -105,8 +88,12 @@ async def test_slack_and_the_api_are_reached_through_the_proxy_alone(
         world.playground.url = world.playground.payloads.url = slack
         api = world.api.url.replace("127.0.0.1", "api.example.com")
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
-        async with proxied_bot(
-            world, tmp_path / "bot.sqlite3", SSLMONITOR_API_URL=api, **variables
+        async with bot_process(
+            world,
+            tmp_path / "bot.sqlite3",
+            SSLMONITOR_API_URL=api,
+            SSLMONITOR_API_ALLOW_HTTP="1",
+            **variables,
         ):
             await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
             await world.ask("@SSLmonitor status a.demo.test", "OK", "a.demo.test", seen_by=BEN)
@@ -124,7 +111,7 @@ async def test_a_host_of_no_proxy_is_contacted_directly_even_slacks(
     ):
         world.api.add("a.demo.test", days=80)
         variables = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": "127.0.0.1"}
-        async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
+        async with bot_process(world, tmp_path / "bot.sqlite3", **variables):
             await world.ask("/ssl status a.demo.test", "OK", "a.demo.test")
     assert proxy.asked == []
 
@@ -139,6 +126,6 @@ async def test_the_embedded_api_is_asked_directly(make_world: MakeWorld, tmp_pat
         world.playground.url = world.playground.payloads.url = slack
         own = {"SSLMONITOR_API_URL": "", "SSLMONITOR_API_KEY": ""}
         variables = {"HTTP_PROXY": url} | own
-        async with proxied_bot(world, tmp_path / "bot.sqlite3", **variables):
+        async with bot_process(world, tmp_path / "bot.sqlite3", **variables):
             await world.ask("/ssl list", "There are no monitors yet")
     assert set(proxy.asked) == {"slack.example.com"}

@@ -36,8 +36,8 @@ from bot.playground.faults import (
     refusal,
 )
 from bot.playground.objects import ANN, BEN, CERTS, PostedMessage
+from tests.processes import log_until, process
 from tests.stub_api import KEY
-from tests.test_app import log_until, process
 from tests.world import World, empty_database, environment, new_world, words
 
 #: How long the last answers may take after the last command.

@@ -29,8 +29,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.playground.delivery import Outcome
 from bot.playground.objects import ANN, CERTS
 from bot.slack.transport import EVENTS_PATH
+from tests.processes import ROOT, log_until, process
 from tests.stub_api import KEY
-from tests.test_app import ROOT, log_until, process
 from tests.world import World, empty_database, environment, new_world
 
 ROUNDS, WARM_UP, COMMANDS, IN_FLIGHT = 5, 100, 600, 32

@@ -1,10 +1,8 @@
 """`python -m bot embedded` in processes that share a database, and that die."""
 
 import asyncio
-import os
 import shutil
 import signal
-import sys
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +19,7 @@ from bot.embedded.leases import LEASE, Leases, LeaseStatus
 from bot.store.database import Database
 from bot.store.tables import monitors
 from bot.store.upgrade import upgrade
+from tests import processes
 from tests.postgres import standby_of
 
 from . import fleet as fleets
@@ -34,24 +33,12 @@ POLL = 0.1  # seconds between two queries for what other processes have stored
 
 
 @asynccontextmanager
-async def process(url: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(url: str) -> AsyncIterator[processes.Process]:
     """A worker on a database, killed at the end if it is still running."""
     settings = {"EMBEDDED_API_KEY": WORKER_KEY, "DATABASE_URL": url, "SCAN_ALLOW": "127.0.0.1"}
-    command = (sys.executable, "-m", "bot", "embedded", "--port", "0")
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("SCAN_", "DIGEST_"))}
-    worker = await asyncio.create_subprocess_exec(
-        *command, env=environ | settings, stderr=asyncio.subprocess.PIPE
-    )
-    assert worker.stderr is not None
-    try:
-        await worker.stderr.readuntil(b"answers at")  # from here on it handles SIGTERM
-        reading = asyncio.create_task(worker.stderr.read())  # or it would wait for its reader
+    async with processes.forked("embedded", "--port", "0", **settings) as worker:
+        await processes.log_until(worker, "answers at")  # from here on it handles SIGTERM
         yield worker
-        reading.cancel()
-    finally:
-        if worker.returncode is None:
-            worker.kill()
-        await worker.wait()
 
 
 @dataclass
