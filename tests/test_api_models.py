@@ -144,6 +144,13 @@ def test_numbers_and_truths_written_as_text_are_understood() -> None:
     assert read_summary(raw(odd), NO_OFFSET) == read_summary(raw(ROW), NO_OFFSET)
 
 
+def test_a_certificate_for_other_names_is_not_valid_for_its_host() -> None:
+    row = read_summary(raw(ROW | {"ssl_host_match": False}), NO_OFFSET)
+
+    assert (row.valid, row.host_match) == (False, False)
+    assert row.message == "Host name mismatch: the certificate is for other names"
+
+
 def test_an_odd_part_of_a_monitor_leaves_the_others_whole() -> None:
     odd = MONITOR | {"http": "none"}
     odd["ssl"] = MONITOR["ssl"] | {"alt_names": ["company.com", 7, None], "issuer_cn": ["?"]}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
-from bot.commands.arguments import Filter, api_filters, joined
+from bot.commands.arguments import Filter, api_filters, digest_words, joined
 from bot.commands.lookup import Selector, clean, split
 from bot.commands.named_hosts import hosts_in
 from bot.dates import Selection
@@ -42,6 +42,16 @@ def reading(read: Callable[[str], T], text: str) -> T | str:
 
 def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> MonitorSummary:
     return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
+
+
+def test_a_time_that_does_not_exist_is_no_host() -> None:
+    for word in ("24:00", "9:60"):
+        assert digest_words([word, "weekdays", "*.a.test"]) == [
+            word,
+            "",
+            "weekdays",
+            "host=*.a.test",
+        ]
 
 
 def test_characters_that_no_database_takes_are_left_out() -> None:

@@ -301,6 +301,8 @@ def read_target(host: str, port: Any) -> Target:
 
 #: The longest host name in DNS, and in the database. PostgreSQL can't store NUL.
 LONGEST_HOST = 253
+#: What is wrong with a certificate that the API calls valid, but not for its host.
+WRONG_NAME_MESSAGE = "Host name mismatch: the certificate is for other names"
 #: No ID has more digits than a button or a command takes.
 MOST_ID = 10**15
 
@@ -310,11 +312,14 @@ def read_summary(raw: Any, offset: timedelta, asked: datetime | None = None) -> 
     wire = _row(raw)
     if not 0 <= wire.id < MOST_ID:  # a check has no ID, which is read as 0
         raise ValueError("`id` can't be one")
+    valid, message = wire.ssl_valid, wire.ssl_message or ""
+    if valid and wire.ssl_host_match is False:  # the chain may be all that it means by valid
+        valid, message = False, WRONG_NAME_MESSAGE
     return MonitorSummary(
         id=wire.id,
         target=read_target(wire.host, wire.port),
-        valid=wire.ssl_valid,
-        message=wire.ssl_message or "",
+        valid=valid,
+        message=message,
         not_before=read_date(wire.ssl_expire_date_start, offset),
         not_after=read_date(wire.ssl_expire_date_end, offset),
         host_match=wire.ssl_host_match,

@@ -26,6 +26,7 @@ from bot.commands.lookup import (
     One,
     Selector,
     find,
+    has_mark,
     host_pattern,
     router,
     several,
@@ -127,14 +128,14 @@ async def take(call: Call, which: One) -> Message:
     now, name = call.now(), await call.who()
     if is_fine(row, now, call.rules):
         said = "Not taken: it was fine at its last scan."
-        card = _card(call, row, said=said)
-        return replace(card, changed=())
+        return replace(_card(call, row, said=said), changed=())
+    if has_mark(call, row, "mine"):
+        return replace(_card(call, row, said="You took it already."), changed=())
     claim = new_claim(row, call.asker, name, now, call.rules)
     (stands,) = await call.records.marks.take([claim])
     await call.records.reread()
     if stands.user != call.asker:
-        said = mark_cards.taken_by_another(stands, call.now())
-        card = _card(call, row, said=said)
+        card = _card(call, row, said=mark_cards.taken_by_another(stands, now))
         return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
     return await _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
 
@@ -158,7 +159,7 @@ async def release(call: Call, which: One) -> Message:
 async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
-    bad = [row for row in rows if not is_fine(row, now, call.rules)]
+    bad = [r for r in rows if not (is_fine(r, now, call.rules) or has_mark(call, r, "mine"))]
     new = [new_claim(row, call.asker, name, now, call.rules) for row in bad]
     stand = await call.records.marks.take(new)
     others = {claim.monitor_id: claim.name for claim in stand if claim.user != call.asker}

@@ -43,21 +43,8 @@ _NOT = frozenset({"not", "isn't", "aren't", "except", "excluding", "without", "n
 #: Words that say nothing in a list of filters.
 _FILLERS = frozenset(
     {
-        *(
-            "and",
-            "&",
-            "&&",
-            "all",
-            "everything",
-            "*",
-            "is",
-            "are",
-            "the",
-            "ones",
-            "with",
-            "that",
-            "which",
-        ),
+        *("and", "&", "&&", "all", "everything", "*", "is", "are", "the", "ones", "with"),
+        *("that", "which"),
         *("monitor", "monitors", "host", "hosts", "certificates", "certs", "certificate"),
         *("what", "what's", "have", "has", "already", "currently"),
         *("where", "whose", "of", "for", "me", "only", "just", "any"),
@@ -392,6 +379,10 @@ _ONE_WORD = (
 _ZONE = re.compile(r"[^=]*/[^=]*|[A-Z]{2,4}T|(?:[A-Za-z]{3,4})?[+-]\d{1,2}(?::?\d\d)?")
 
 
+#: What is meant for a time, whether there is such or not: `24:00`, `9:60`.
+_CLOCK = re.compile(r"\d{1,2}:\d{2}")
+
+
 def digest_words(words: Sequence[str]) -> list[str]:
     """Words in any order as the four parameters: time, zone, days, and the filters."""
     text = " ".join(words)
@@ -403,7 +394,7 @@ def digest_words(words: Sequence[str]) -> list[str]:
     while left:
         word = left.pop(0)
         said = bool(left) and word.lower() in {"at", "um", "à"}
-        if said or (_reads(parse_clock, word) and not word.isdecimal()):
+        if said or _CLOCK.fullmatch(word) or (_reads(parse_clock, word) and not word.isdecimal()):
             if at:
                 raise UsageError("A digest has one time for all its days.", "at")
             at = left.pop(0) if said else word
