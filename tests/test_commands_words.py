@@ -50,7 +50,7 @@ def test_a_time_that_does_not_exist_is_no_host() -> None:
             word,
             "",
             "weekdays",
-            "host=*.a.test",
+            "*.a.test",
         ]
 
 
