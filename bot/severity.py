@@ -19,7 +19,7 @@ from typing import Self
 from bot.api.models import MonitorSummary
 from bot.dates import DAY, HOUR
 from bot.sighting import Claim, Marks, Mute
-from bot.target import REFUSED, REVOKED_MESSAGE, Target
+from bot.target import NO_HANDSHAKE, REFUSED, REVOKED_MESSAGE, Target
 
 #: The digest's net: it at least mentions valid certificates with fewer whole days left.
 NET_DAYS = 30
@@ -289,8 +289,10 @@ def state_of(row: MonitorSummary, now: datetime, rules: Thresholds) -> State:
 
 def _broken(row: MonitorSummary, now: datetime) -> State:
     """The state of a monitor that the API calls invalid, though its certificate hasn't expired."""
-    if row.not_after is None:
-        return NOT_ALLOWED if row.message.startswith(REFUSED) else UNREACHABLE
+    if row.message.startswith(REFUSED) and row.not_after is None:
+        return NOT_ALLOWED
+    if row.not_after is None or row.message.startswith(NO_HANDSHAKE):
+        return UNREACHABLE
     if row.not_before is not None and row.not_before > now:
         return NOT_YET_VALID
     if row.message.startswith(REVOKED_MESSAGE):

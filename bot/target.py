@@ -18,6 +18,13 @@ _JOINERS = "\u200c\u200d"
 #: The message of a monitor that the embedded API isn't allowed to scan. Part of the protocol: the
 #: bot recognizes it.
 REFUSED = "The address is refused by this server's rules"
+#: How the messages begin of a host with which no handshake was completed: at one of its addresses,
+#: or after it sent its certificate. Part of the protocol, too.
+NO_HANDSHAKE = (
+    *("The connection was ", "The host name could not be resolved", "The proxy ", "The scan timed"),
+    *("The server answered with something", "The server could not be reached"),
+    *("The TLS handshake failed", "STARTTLS failed"),
+)
 #: How the message of a revoked certificate begins. Part of the protocol, too.
 REVOKED_MESSAGE = "Revoked "
 # The default port of a URL. For `http` it is 443 as well: Slack turns `example.com` into

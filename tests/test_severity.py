@@ -80,6 +80,7 @@ def test_a_state_follows_from_the_last_scan_and_the_clock() -> None:
         (like(valid=False, not_before=NOW + SECOND), NOT_YET_VALID),
         (like(valid=False, not_before=NOW + SECOND, host_match=False), NOT_YET_VALID),
         (like(valid=False, not_before=NOW), NOT_TRUSTED),
+        (like(valid=False, message="The connection was refused (at ::1)"), UNREACHABLE),
         (like(valid=None, scanned_at=None, not_after=None), NEVER_SCANNED),
         (like(valid=None), UNKNOWN),
     ]:

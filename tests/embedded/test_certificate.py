@@ -14,7 +14,7 @@ from bot.embedded.scan.guard import Guard, parse_allow
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict, color, printable, sentence
-from bot.target import Target
+from bot.target import NO_HANDSHAKE, Target
 
 from .fleet import DAY, FIXTURES, NOW, Fleet, general_name, issue, name, new_key
 from .fleet import Leaf as FleetLeaf
@@ -99,6 +99,12 @@ def test_every_verdict_has_a_sentence_and_only_valid_is_one_word() -> None:
         assert text[0].isupper()
         assert " " in text
         assert not text.endswith(".")
+
+
+def test_the_bot_recognizes_each_failure_without_a_handshake_by_its_sentence() -> None:
+    for verdict in Verdict:
+        no_handshake = color(verdict, 90) == "grey" and verdict is not Verdict.FORBIDDEN
+        assert sentence(verdict, "x").startswith(NO_HANDSHAKE) is no_handshake
 
 
 def test_hostile_text_becomes_one_printable_line_of_bounded_length() -> None:

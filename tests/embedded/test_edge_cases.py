@@ -21,6 +21,7 @@ from bot.embedded.scan.verdict import Verdict
 from bot.embedded.sweep import Rescans, Sweep
 from bot.store.database import Database
 from bot.store.tables import monitors
+from bot.target import Target
 
 from . import fleet as fleets
 from .fleet import (
@@ -176,6 +177,30 @@ async def test_a_server_that_prefers_anonymous_ciphers_shows_its_certificate_all
     context.set_ciphers("aNULL:ALL:@SECLEVEL=0")
     result = await scan(trust, fleets.serve(fleets.web_server(), context=context))
     assert (result.verdict, result.host_match) == (Verdict.OLD_PROTOCOL, True)
+
+
+@pytest.mark.slow
+async def test_a_certificate_counts_though_the_server_then_falls_silent(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf()))
+    fleets.speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(await reader.read(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        writer.write(outgoing.read())
+        await fleets.hang(reader, writer)
+
+    async with fleets.serve(talk) as port:
+        guard = Guard(parse_allow("127.0.0.1"), {"fleet.test": "127.0.0.1"})
+        result = await Scanner(guard, trust, 3).scan(Target("fleet.test", port), NOW)
+    assert (result.verdict, result.host_match) == (Verdict.TIMED_OUT, True)
+    assert result.leaf is not None
+    assert result.leaf.subject_cn == "fleet.test"
 
 
 async def test_dates_are_cut_to_the_minute_everywhere(fleet: Fleet, served: Served) -> None:

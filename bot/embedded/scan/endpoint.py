@@ -184,6 +184,10 @@ class Probe:
         result.set_verdict(Verdict.TIMED_OUT)  # until more is known
         try:
             await stream.handshake()
+        except asyncio.CancelledError:  # the deadline
+            result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
+            result.set_verdict(Verdict.TIMED_OUT)
+            raise
         except tls.HandshakeFailed as failure:
             result.judge_chain(self.target.host, stream, self.now, self.trust.anchors)
             if stream.wants_client_certificate and failure.by_server and result.leaf is not None:
