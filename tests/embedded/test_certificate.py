@@ -16,7 +16,20 @@ from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict, color, printable, sentence
 from bot.target import NO_HANDSHAKE, Target
 
-from .fleet import DAY, FIXTURES, NOW, Fleet, general_name, issue, name, new_key
+from .fleet import (
+    DAY,
+    FIXTURES,
+    NOW,
+    Fleet,
+    general_name,
+    issue,
+    name,
+    new_key,
+    pem,
+    private_pem,
+    serve,
+    web_server,
+)
 from .fleet import Leaf as FleetLeaf
 
 
@@ -52,6 +65,21 @@ def test_a_dns_name_that_looks_like_an_address_covers_no_address() -> None:
     facts = Leaf.read(issue(name("cn.test"), key, None, NOW - DAY, NOW + DAY, names))
     assert facts.alt_names == ("10.0.0.1", "10.0.0.2")
     assert (facts.covers("10.0.0.1"), facts.covers("10.0.0.2")) == (False, True)
+
+
+async def test_an_address_that_is_listed_as_a_name_is_called_that(fleet: Fleet) -> None:
+    key, by = new_key("ec"), fleet.authorities["intermediate"]
+    names = x509.SubjectAlternativeName([x509.DNSName("127.0.0.1")])
+    leaf = issue(name("a"), key, by, NOW - DAY, NOW + DAY, names)
+    path = fleet.directory / "listed.pem"
+    path.write_bytes(private_pem(key) + pem(leaf) + pem(by.certificate))
+    async with serve(web_server(), context=fleet.context(path)) as port:
+        scanner = Scanner(Guard(parse_allow("127.0.0.1")), Trust(fleet.ca_file))
+        result = await scanner.scan(Target("127.0.0.1", port), NOW)
+    said = (
+        "Host name mismatch: the certificate lists 127.0.0.1 as a host name, not as an IP address"
+    )
+    assert (result.message, result.host_match) == (said, False)
 
 
 def test_the_common_name_covers_no_host() -> None:

@@ -68,7 +68,7 @@ def judge(
     if verdicts:
         return min(verdicts, key=lambda each: _ORDER.index(each[0]))
     if not leaf.covers(host):
-        return _verdict(Verdict.HOST_MISMATCH, _coverage(leaf.alt_names))
+        return _verdict(Verdict.HOST_MISMATCH, _coverage(leaf.alt_names, host))
     return _verdict(Verdict.VALID)
 
 
@@ -142,8 +142,10 @@ def _verdict(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
     return verdict, sentence(verdict, detail)
 
 
-def _coverage(names: tuple[str, ...]) -> str:
+def _coverage(names: tuple[str, ...], host: str) -> str:
     if not names:
         return "the certificate lists no host names"
+    if host in names:
+        return f"the certificate lists {host} as a host name, not as an IP address"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"the certificate is for {', '.join(names[:3])}{more}"
