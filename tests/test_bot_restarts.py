@@ -234,6 +234,32 @@ async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
     assert sum("no longer monitored" in words(each) for each in no_bot.seen()) == 1
 
 
+@pytest.mark.parametrize("held_up", ["chat.postMessage", "response_url"])
+async def test_a_change_that_the_bots_end_keeps_from_being_announced_is_logged(
+    held_up: str,
+    no_bot: World,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("bot.slack.listeners.CANCEL_SECONDS", 0.3)
+    no_bot.api.add("a.demo.test")
+    async with no_bot.running_bot():
+        asked = await no_bot.ask("/ssl delete a.demo.test", "Delete the")
+        no_bot.slack.faults.add("chat.postMessage", rate_limit(50), times=9)
+        if held_up == "response_url":  # then the bot announces only while it ends
+            held = no_bot.slack.faults.hold("response_url", after=False)
+            await no_bot.press("Delete", on=asked)
+            await held.reached.wait()
+        else:
+            await no_bot.press("Delete", on=asked)
+            async with asyncio.timeout(20):
+                while "an announcement in C0CERTS is delayed" not in caplog.text:  # noqa: ASYNC110 - nothing else tells
+                    await asyncio.sleep(0.01)
+    start = "Could not announce or confirm a change in C0CERTS before the bot ended: Ann deleted"
+    assert caplog.text.count(start) == 1
+    await no_bot.card("no longer monitored")
+
+
 @pytest.mark.slow
 async def test_what_was_done_is_told_as_done_though_the_bot_ends(no_bot: World) -> None:
     no_bot.api.add("a.demo.test")

@@ -131,13 +131,12 @@ class Tasks:
             log.exception("Background work failed")
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work, then cancel what is left; its askers are told."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running, timeout=CANCEL_SECONDS)
+        """Wait for the work, then cancel what is left; its askers are told, or else the log."""
+        for patience in (seconds, CANCEL_SECONDS, CANCEL_SECONDS / 2):
+            if self._running:
+                await asyncio.wait(self._running, timeout=patience)
+            for task in self._running:
+                task.cancel()
 
 
 class SlackBot:

@@ -267,6 +267,11 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
 
     try:
         await post.answer(line, show, wait)
+    except asyncio.CancelledError:
+        if post.ts is None:
+            said = "Could not announce or confirm a change in %s before the bot ended: %s"
+            log.warning(said, channel, line.text)
+        raise
     except (SlackRefused, SlackUnreachable) as error:
         # The change is made, and its asker knows; a missing line must not deny that.
         log.warning("Could not announce a change in %s: %s", channel, error)
