@@ -51,10 +51,9 @@ LATE_AFTER = timedelta(minutes=2)
 GIVE_UP_AFTER = timedelta(hours=1)
 
 
-_Fixers = Mapping[int, str]
 #: Shows monitors in digests and notices. It takes the monitors, whether these are all, and who
 #: fixed which.
-Show = Callable[[Sequence[MonitorSummary], bool, _Fixers], Awaitable[None]]
+Show = Callable[[Sequence[MonitorSummary], bool, Mapping[int, str]], Awaitable[None]]
 
 
 class RecheckPoster(Protocol):
@@ -106,9 +105,8 @@ class Watches:
         self._store = RecheckStore(database)
         self._poster = poster
         self._name_of = name_of
-        self._clock = clock
-        self._missed: dict[int, str] = {}
-        self._not_before = clock()
+        self._missed, self._checked = dict[int, str](), set[int]()
+        self._clock, self._not_before = clock, clock()
         self.show: Show | None = None
 
     # For the commands
@@ -207,10 +205,10 @@ class Watches:
         """The monitor's card from the list, without a scan."""
         try:
             row = await self._row(watch)
+        except NotFound:
+            return recheck_cards.unknown(watch.target)
         except BotError as fault:
             return recheck_cards.failed(fault, watch.target)
-        if row is None:
-            return recheck_cards.unknown(watch.target)
         return recheck_cards.found(row, now, self._records.rules)
 
     # For the scheduler
@@ -276,17 +274,21 @@ class Watches:
         return replace(turn, card=replace(turn.card, asked=row.asked))
 
     async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
+        # after a change of the API or account, the ID may be another monitor's
+        if watch.id not in self._checked:
+            await self._row(watch)
+            self._checked.add(watch.id)
         found = await self._api.scan(watch.monitor_id)
         row = await self._row(watch)
-        if row is None:
-            raise NotFound(404, "monitor not found")
         sighting = Sighting.of(found, row)
         await self._records.see(watch.monitor_id, sighting, row.asked or self._clock())
         return row, sighting
 
-    async def _row(self, watch: Watch) -> MonitorSummary | None:
+    async def _row(self, watch: Watch) -> MonitorSummary:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
-        return next((row for row in rows if row.id == watch.monitor_id), None)
+        if found := [row for row in rows if row.id == watch.monitor_id]:
+            return found[0]
+        raise NotFound(404, "monitor not found")
 
     async def _before(self, watch: Watch) -> Sighting | None:
         """What the first scan is compared with: the last sighting, if that needed fixing.
@@ -309,7 +311,7 @@ class Watches:
         if not await self._api.extras.offers(Extra.EXPECT, hurry=True):
             return None
         row = await self._row(watch)
-        return row if row and row.expected_at else None
+        return row if row.expected_at else None
 
     async def _judged(
         self, watch: Watch, before: Sighting | None, row: MonitorSummary, sighting: Sighting
@@ -379,8 +381,7 @@ class Watches:
         return Turn(watch, card)
 
     def _notes(self, watch: Watch) -> list[str]:
-        missed = self._missed.get(watch.id)
-        return [f"⚠️ {missed}"] if missed else []
+        return [f"⚠️ {self._missed[watch.id]}"] if watch.id in self._missed else []
 
     # To Slack
 

@@ -21,7 +21,7 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
         await web.identify()
         await api.measure_clock()
         records = make_records(complete, database)
-        await records.forget_others(api)
+        await records.forget_others(api, clock())
         await records.refresh_rules()
         await records.forget_old(clock)
         digest = make_digest(complete, api, database, web, records, now=clock)

@@ -190,7 +190,7 @@ async def release_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Mess
 
 async def _same_row(call: Call, ids: Sequence[int]) -> list[MonitorSummary]:
     """The monitors with these IDs, worst first."""
-    rows = of_row(ids, {row.id: row for row in await call.api.list()})
+    rows = of_row(ids, {row.id: row for row in await call.listed()})
     if not rows:
         raise NotFound(404, "monitor not found")
     return list_cards.ranked(rows, call.now(), call.rules)

@@ -30,7 +30,8 @@ async def last_seen(
 ) -> tuple[Sighting | None, Target | None]:
     """The last sighting and target of a monitor, before a scan replaces what the API knows.
 
-    If the bot has none, it asks the API, for at most LOOK_SECONDS: the scan matters more.
+    If the bot has none, it asks the API, for at most LOOK_SECONDS: the scan matters more. The
+    target may be another one: IDs differ in another API or account.
     """
     try:
         seen = await call.records.seen(monitor_id)
@@ -45,6 +46,8 @@ async def last_seen(
     except (BotError, TimeoutError) as fault:
         log.info("Could not read monitor %d before its scan: %s", monitor_id, fault)
         return seen, target
+    if target not in {None, known.target}:
+        return None, known.target
     return seen or Sighting.of(known), known.target
 
 

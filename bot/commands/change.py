@@ -56,7 +56,7 @@ async def scan(call: Call, which: One) -> Message:
     if target is None:
         await call.show(scanning(known, monitor_id))
     try:
-        found = await _scanned(call, which, monitor_id)
+        found = await _scanned(call, which, monitor_id, known)
     except BotError as fault:
         failed = replies.scan_failed(fault, target or known, monitor_id)
         return replace(failed, row_says=outcome_line(_failed([fault]), who, call.now()))
@@ -77,12 +77,16 @@ async def scan(call: Call, which: One) -> Message:
     return replace(card, asked=row.asked)
 
 
-async def _scanned(call: Call, which: Selector, number: int) -> Monitor:
-    """Scan a monitor, under its new ID if it was deleted and added again."""
+async def _scanned(call: Call, which: Selector, number: int, known: Target | None) -> Monitor:
+    """Scan a monitor, under its new ID if it was deleted and added again.
+
+    `known` is the host that has the ID now.
+    """
     try:
-        found = await call.api.scan(number)
-        if which.target in {None, found.target}:
-            return found
+        if which.target in {None, known}:
+            found = await call.api.scan(number)
+            if which.target in {None, found.target}:
+                return found
     except NotFound:
         if which.target is None or (await find(call, which))[0].id == number:
             raise
@@ -262,7 +266,7 @@ def _beyond(
 
 async def _listed(call: Call, ids: Sequence[int]) -> tuple[list[MonitorSummary], int]:
     """The monitors with these IDs, worst first, and how many of the IDs are gone."""
-    return _among(call, await call.api.list() if ids else [], ids)
+    return _among(call, await call.listed() if ids else [], ids)
 
 
 def _among(

@@ -86,7 +86,7 @@ async def add_and_watch(call: Call, target: Target) -> Message:
 @router.command("watch_certificate", typed=False)
 async def watch_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Watch the worst monitor of a shared row; once it is renewed, scan the others."""
-    rows = of_row(ids, {row.id: row for row in await call.api.list()})
+    rows = of_row(ids, {row.id: row for row in await call.listed()})
     if not rows:
         raise NotFound(404, "monitor not found")
     row, *others = list_cards.ranked(rows, call.now(), call.rules)

@@ -22,6 +22,7 @@ from bot.severity import OTHER_STATES, STATES, Thresholds
 
 if TYPE_CHECKING:  # only for type checking: commands open no connections of their own
     from bot.api.client import SSLMonitor
+    from bot.api.models import MonitorList
     from bot.recheck import Watches
     from bot.store.monitors import Records
 
@@ -40,7 +41,7 @@ class Call:
     `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or `added
     hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command, target
     and result) and returns whether that worked. `share` is the line that runs this again, if the
-    answer is private and can be shared.
+    answer is private and can be shared. `posted` is when a pressed button's message was posted.
     """
 
     api: SSLMonitor
@@ -60,6 +61,14 @@ class Call:
     audit: Callable[[str, str, str], Awaitable[bool]]
     share: str
     watches: Watches
+    posted: datetime | None = None
+
+    async def listed(self) -> MonitorList:
+        """All monitors, for a button that has IDs alone. Raises BotError if it is too old."""
+        if self.posted and self.records.ids_since and self.posted < self.records.ids_since:
+            changed = "Nothing was done: the API or its key has changed since this was posted."
+            raise BotError(f"{changed} Ask for a new list.")
+        return await self.api.list()
 
     @property
     def rules(self) -> Thresholds:

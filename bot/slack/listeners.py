@@ -372,6 +372,7 @@ class SlackBot:
             audit=functools.partial(self._audit, request),
             share=f"{command.words} {request.argument}".strip() if can_share else "",
             watches=self._watches,
+            posted=request.source.at if request.source else None,
         )
 
     async def _post(self, surface: Surface, user: str, message: Message) -> Address:

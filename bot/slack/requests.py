@@ -8,6 +8,7 @@ import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Any
 
@@ -76,6 +77,12 @@ class Source:
     text: str
     blocks: tuple[Block, ...]
     block_id: str
+
+    @property
+    def at(self) -> datetime | None:
+        """When it was posted, by Slack's clock."""
+        known = re.fullmatch(r"[0-9]{1,11}\.[0-9]{1,6}", self.ts)
+        return datetime.fromtimestamp(float(self.ts), UTC) if known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,7 +122,7 @@ class Scheduler:
         """Measure the API's clock, and forget another API's or account's monitors."""
         try:
             await self._api.measure_clock()
-            await records.forget_others(self._api)
+            await records.forget_others(self._api, self._now())
             self._measured = True
         except BotError as error:
             log.warning("Could not check the API's clock and account: %s", error)

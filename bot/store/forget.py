@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Table, bindparam, delete, func, or_, selec
 
 from bot.store.database import PATIENT_SECONDS, Database
 from bot.store.digests import LIST, NOTICES_EDITED
+from bot.store.marks import HOST
 from bot.store.rechecks import ACTIVE
 from bot.store.tables import (
     claims,
@@ -57,30 +58,56 @@ async def forget_old(database: Database, now: datetime) -> None:
             await connection.execute(delete(table).where(is_old(now)))
 
 
-#: The key of the note that names the API and account of the monitors' IDs.
-_API = "api"
+#: The keys of the notes that say whose the monitors' IDs are, and since when. A marked monitor's
+#: host has a key of its own: only where notices run, it is among the standings.
+_API, _SINCE = "api", "api since"
+_SAID = select(notes.c.key, notes.c.value).where(
+    notes.c.key.in_([_API, _SINCE]) | notes.c.key.startswith(HOST)
+)
+
+
+async def keep_hosts(database: Database, hosts: Mapping[int, str]) -> None:
+    """Store the hosts of marked monitors. Raises DatabaseUnavailable."""
+    async with database.quick_write() as connection:
+        for number, host in hosts.items():
+            row = {"key": f"{HOST}{number}", "value": host}
+            await connection.execute(database.put(notes, row))
 
 
 async def forget_others(
-    database: Database, source: str, hosts: Callable[[], Awaitable[Iterable[tuple[int, str]]]]
-) -> bool:
+    database: Database,
+    source: str,
+    hosts: Callable[[], Awaitable[Iterable[tuple[int, str]]]],
+    now: datetime,
+) -> tuple[bool, datetime | None]:
     """Forget claims, mutes and sightings of another API's or account's monitors: IDs differ there.
 
-    They stay where an ID still has the host of the last comparison, since the key alone may have
-    changed. `hosts` returns the IDs and hosts of all monitors. Returns whether the API, account or
-    key has changed. Raises DatabaseUnavailable, and what `hosts` raises.
+    They stay where an ID still has the host that was stored, since the key alone may have changed.
+    `hosts` returns the IDs and hosts of all monitors. Returns whether the API, account or key has
+    changed, and since when IDs are, or may be, those of other monitors. Raises DatabaseUnavailable,
+    and what `hosts` raises.
     """
     async with database.quick_read() as connection:
-        before = await connection.scalar(select(notes.c.value).where(notes.c.key == _API))
+        said = {row.key: row.value for row in await connection.execute(_SAID)}
+        before, since = said.pop(_API, ""), said.pop(_SINCE, "")
         if before == source:
-            return False
-        known = (await connection.execute(select(standings.c.monitor_id, standings.c.target))).all()
-    same = {number for number, _ in {*map(tuple, known)} & {*await hosts()}} if before else set()
+            return False, datetime.fromisoformat(since) if since else None
+        stored = await connection.execute(select(standings.c.monitor_id, standings.c.target))
+        known = {(row.monitor_id, row.target) for row in stored}
+    known |= {(int(key.removeprefix(HOST)), host) for key, host in said.items()}
+    found = dict(await hosts()) if before else {}
+    same = {number for number, host in known if found.get(number) == host}
+    if before and (not same or any(found.get(number, host) != host for number, host in known)):
+        since = now.isoformat()
     async with database.quick_write(PATIENT_SECONDS) as connection:
         for table in (claims, mutes, sightings) if before else ():
             others = set(await connection.scalars(select(table.c.monitor_id))) - same
             if others:
                 gone = delete(table).where(table.c.monitor_id == bindparam("number"))
                 await connection.execute(gone, [{"number": number} for number in others])
-        await connection.execute(database.put(notes, {"key": _API, "value": source}))
-    return True
+        for key in said:
+            if int(key.removeprefix(HOST)) not in same:
+                await connection.execute(delete(notes).where(notes.c.key == key))
+        for key, value in ((_API, source), (_SINCE, since)):
+            await connection.execute(database.put(notes, {"key": key, "value": value}))
+    return True, datetime.fromisoformat(since) if since else None

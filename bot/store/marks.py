@@ -10,9 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.sighting import Claim, Marks, Mute
 from bot.store.database import Database
-from bot.store.tables import claims, mutes, remarks, sightings
+from bot.store.tables import claims, mutes, notes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
+#: What the key of the note with the host of a marked monitor begins with.
+HOST = "host "
 #: Built once because they run often.
 _ALL = (select(claims), select(mutes), select(remarks))
 
@@ -116,6 +118,8 @@ async def read_marks(connection: AsyncConnection) -> Marks:
 
 
 async def forget(connection: AsyncConnection, monitor_ids: Collection[int]) -> None:
-    """Delete the sightings, claims and mutes of deleted monitors."""
+    """Delete the sightings, claims, mutes and stored hosts of deleted monitors."""
     for table in (sightings, claims, mutes):
         await connection.execute(delete(table).where(table.c.monitor_id.in_(monitor_ids)))
+    keys = [f"{HOST}{number}" for number in monitor_ids]
+    await connection.execute(delete(notes).where(notes.c.key.in_(keys)))

@@ -19,7 +19,7 @@ from bot.errors import DatabaseUnavailable
 from bot.severity import NET_DAYS, Thresholds, ended_mute, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
-from bot.store.forget import forget_old, forget_others
+from bot.store.forget import forget_old, forget_others, keep_hosts
 from bot.store.marks import MarkStore, forget, read_marks
 from bot.store.placeholders import Placeholders
 from bot.store.subscriptions import Subscriptions
@@ -71,6 +71,9 @@ class Records:
         )
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
+        self.ids_since: datetime | None = None
+        """Since when IDs are, or may be, those of another API or account; None if always."""
+        self._hosts: dict[int, str] = {}
 
     async def thresholds(self) -> dict[str, str]:
         """The team's own rules, by host or pattern: `14d` or `20%`."""
@@ -102,6 +105,11 @@ class Records:
         Mutes also end by renewal and by time. What was set after the API was `asked` stays.
         """
         claims, mutes, rows = self.rules.marks.claims, self.rules.marks.mutes, list(rows)
+        hosts = {row.id: str(row.target) for row in rows if row.id in claims or row.id in mutes}
+        if not hosts.items() <= self._hosts.items():
+            with best_effort("store the hosts of marked monitors"):
+                await keep_hosts(self._database, hosts)
+                self._hosts |= hosts
         fine = [row for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         fixed = [row.id for row in fine if row.not_after != claims[row.id].renews]
         muted = [row for row in rows if row.id in mutes and mutes[row.id].at <= asked]
@@ -147,13 +155,14 @@ class Records:
             async with self._database.quick_write() as connection:
                 await forget(connection, monitor_ids)
 
-    async def forget_others(self, api: SSLMonitor) -> None:
+    async def forget_others(self, api: SSLMonitor, now: datetime) -> None:
         """Forget claims, mutes and sightings of another API's monitors. Raises BotError."""
 
         async def hosts() -> list[tuple[int, str]]:
             return [(row.id, str(row.target)) for row in await api.list()]
 
-        if await forget_others(self._database, api.source, hosts):
+        changed, self.ids_since = await forget_others(self._database, api.source, hosts, now)
+        if changed:
             await self.refresh_rules()
 
     async def forget_old(self, clock: Callable[[], datetime]) -> None:
