@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Any
 
-from bot.api.models import MonitorList, MonitorSummary
+from bot.api.models import FIRST_YEAR, LAST_YEAR, MonitorList, MonitorSummary
 from bot.blocks import (
     Block,
     Message,
@@ -201,10 +201,15 @@ def _events(
     rows: Iterable[MonitorSummary], rules: Thresholds, zone: tzinfo
 ) -> Iterator[dict[str, Any]]:
     for group in certificates(rows).values():
-        dated = [(row, row.not_after) for row in group if row.not_after]
+        dated = [(row, row.not_after) for row in group if row.not_after and _is_day(row.not_after)]
         if dated:
             due = dated[0][1] - max(limits_of(row, rules).due for row, _ in dated)
             yield _event(group, *dated[0], due.astimezone(zone).date())
+
+
+def _is_day(end: datetime) -> bool:
+    """Whether a certificate has an expiry to plan for: 9999-12-31 is none (RFC 5280, 4.1.2.5)."""
+    return FIRST_YEAR <= end.year <= LAST_YEAR
 
 
 def _event(
