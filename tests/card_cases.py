@@ -109,6 +109,7 @@ def list_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "no such word", list_cards.no_such_word(texts.typed, "due")
     yield "nothing watched", list_cards.no_monitors()
     yield "csv sent", list_cards.csv_sent(10_000)
+    yield "csv in doubt", Message(said := list_cards.csv_in_doubt(10_000, 3), (section(said),))
     yield "csv needs a scope", list_cards.csv_needs_scope()
     for rule in ("1d", "14d", "20%", ""):
         line = monitor_cards.warned_line(texts.user, texts.host, rule)
@@ -203,7 +204,9 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
         ("late, number unknown", SweepProgress(1, timedelta(minutes=1))),
     ):
         yield f"ping: {name}", replies.ping_card(Ping(NOW, 7, sweep), took, none, NOW)
-    yield "working", replies.working("Working…")
+    yield "working", replies.working()
+    yield "checking", replies.working("check")
+    yield "follows", replies.working("follows")
     for count in (1, 3, 4):
         yield f"added {count}", _text(replies.added_line(texts.user, [texts.host] * count))
     yield "deleted line", _text(replies.deleted_line(texts.user, texts.host))

@@ -151,7 +151,9 @@ async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: Wor
 
     world.slack.faults.add("files.completeUploadExternal", dropped_connection())
     await world.press("CSV", on=card)
-    await world.card("Slack did not confirm that the file was delivered.", to="D0ANN")
+    doubt = await world.card("Slack did not confirm that the file was delivered.", to="D0ANN")
+    assert "Here is the list" not in words(doubt)
+    assert "the list of 12 monitors" in words(doubt)
 
 
 async def test_the_csv_has_what_the_list_has(world: World) -> None:

@@ -228,6 +228,13 @@ def csv_text(number: int, lost: int = 0) -> str:
     return f"Here is the list of {counted(number, 'monitor')} as a CSV file.{but}"
 
 
+def csv_in_doubt(number: int, lost: int = 0) -> str:
+    """Instead of that sentence, if Slack may not have the file."""
+    but = f" {unreadable(lost)} and aren't included." if lost else ""
+    file = f"a CSV file with the list of {counted(number, 'monitor')}"
+    return f"⚠️ Slack did not confirm that the file was delivered. It is {file}.{but}"
+
+
 def csv_needs_scope() -> Message:
     """The bot may not send files."""
     text = "The bot can't send files: it lacks the scope `files:write`."

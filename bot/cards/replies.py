@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from bot.api.models import Account, Ping, SweepProgress
 from bot.blocks import (
@@ -422,8 +423,9 @@ def slow(follows: str = "") -> Message:
     return Message(text, (section(f"⏳ {text}"),))
 
 
-def working(what: str) -> Message:
-    """Shown in a modal until the answer is there; `what` is our own plain text."""
+def working(kind: Literal["check", "work", "follows"] = "work") -> Message:
+    """Shown until the answer is there; where that can't replace it, the answer `follows`."""
+    what = {"check": "Checking…", "work": "Working…", "follows": "The result will follow."}[kind]
     return Message(what, (section(f"⏳ {what}"),))
 
 

@@ -34,14 +34,14 @@ class Call:
     `asker` is the user's ID, `who` returns the name. `channel` is where the answer goes. `show`
     shows a message there at once, and the answer then replaces it. `post` shows it as a message
     that can be edited later: there, near by, or as a direct message. `send_file` sends the asker a
-    file (name, content, and a sentence) as a direct message. `learnt` is what the bot has found out
-    about the API since it started. `is_shared` asks whether people of other organizations are in
-    the channel (None if Slack doesn't say), and raises SlackRefused if the bot can't see it.
-    `id_to_mention` returns the ID of a user group's `@handle`, or an ID that exists.
-    `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or `added
-    hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command, target
-    and result) and returns whether that worked. `share` is the line that runs this again, if the
-    answer is private and can be shared. `posted` is when a pressed button's message was posted.
+    file (name, content, a sentence, and another if Slack may lack it) as a direct message. `learnt`
+    is what the bot has found out about the API since it started. `is_shared` asks whether people of
+    other organizations are in the channel (None if Slack doesn't say), and raises SlackRefused if
+    the bot can't see it. `id_to_mention` returns the ID of a user group's `@handle`, or an ID that
+    exists. `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or
+    `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command,
+    target and result) and returns whether that worked. `share` is the line that runs this again, if
+    the answer is private and can be shared. `posted` is when a pressed button's message was posted.
     """
 
     api: SSLMonitor
@@ -52,7 +52,7 @@ class Call:
     who: Callable[[], Awaitable[str]]
     show: Callable[[Message], Awaitable[None]]
     post: Callable[[Message], Awaitable[Address]]
-    send_file: Callable[[str, bytes, str], Awaitable[None]]
+    send_file: Callable[[str, bytes, str, str], Awaitable[None]]
     learnt: set[str]
     is_shared: Callable[[], Awaitable[bool | None]]
     id_to_mention: Callable[[str], Awaitable[str | None]]

@@ -135,7 +135,9 @@ async def _send_csv(call: Call, rows: Sequence[MonitorSummary], lost: int) -> Me
     content = await asyncio.to_thread(written)
     name = f"monitors-{now:%Y-%m-%d}.csv"
     try:
-        await call.send_file(name, content, list_cards.csv_text(len(rows), lost))
+        said = list_cards.csv_text(len(rows), lost)
+        doubt = list_cards.csv_in_doubt(len(rows), lost)
+        await call.send_file(name, content, said, doubt)
     except SlackRefused as fault:
         if fault.reason != "missing_scope":
             raise

@@ -222,7 +222,7 @@ class SlackBot:
         except UsageError as error:
             await ack(response_action="errors", errors={str(error.param): error.message})
             return
-        checking = view_of(replies.working("Checking…"), request.channel)
+        checking = view_of(replies.working("check"), request.channel)
         await ack(response_action="update", view=checking)
         if self._is_new(request):
             surface = self._surface(request)

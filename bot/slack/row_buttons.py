@@ -230,7 +230,7 @@ class RowButton:
         if progress and self._beside_told:
             return
         self._beside_told = self._beside_told or progress
-        message = replies.working("The result will follow.") if progress else message
+        message = replies.working("follows") if progress else message
         await self._private.show(message, progress=progress)
 
     async def _draw(self, rows: RowList, *, hurry: bool = False) -> bool:

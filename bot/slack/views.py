@@ -244,7 +244,7 @@ class Views:
 
 
 def _working(channel: str = "") -> Block:
-    return view_of(replies.working("Working…"), channel)
+    return view_of(replies.working(), channel)
 
 
 async def announce(web: SlackWeb, channel: str, message: Message) -> None:

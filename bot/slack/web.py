@@ -259,10 +259,11 @@ class SlackWeb(SlackCalls):
         answer = await self._read(self.client.usergroups_users_list, usergroup=group)
         return [str(user) for user in _field(answer, "users", list)]
 
-    async def send_file(self, user: str, name: str, content: bytes, text: str) -> None:
+    async def send_file(self, user: str, name: str, content: bytes, text: str, doubt: str) -> None:
         """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
 
-        The file is uploaded before anything is posted, so that a refusal leaves nothing behind.
+        The file is uploaded before anything is posted, so that a refusal leaves nothing behind. If
+        Slack may not have it, the `doubt` takes the place of the `text`.
         """
         file = await self._upload(name, content)
         address = await self.post_at(user, Message(text, (section(text),)))
@@ -271,8 +272,7 @@ class SlackWeb(SlackCalls):
                 self.client.files_completeUploadExternal, files=[file], channel_id=address.channel
             )
         except (SlackRefused, SlackUnreachable) as fault:
-            doubt = f"{text} Slack did not confirm that the file was delivered."
-            with suppress(SlackRefused, SlackUnreachable):  # the post says “Here is the list”
+            with suppress(SlackRefused, SlackUnreachable):
                 if isinstance(fault, SlackRefused):
                     await self.delete(address.channel, address.ts)
                 else:
