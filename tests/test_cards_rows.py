@@ -373,4 +373,4 @@ def test_the_row_of_a_broken_monitor_gives_no_reason_that_the_api_does_not_give(
 ) -> None:
     broken = row(valid=False, message=message)
     said = list_row(broken, NOW, RULES)["text"]["text"].splitlines()[1]
-    assert said == "SSLmonitor doesn't say why"
+    assert said == "The API doesn't say why"

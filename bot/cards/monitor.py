@@ -167,7 +167,7 @@ def row_facts(row: MonitorSummary, state: State, now: datetime, rules: Threshold
         known = "expiry date could not be read" if row.valid else "last scan gave no verdict"
         return [f"The {known}"]
     if state is NOT_ALLOWED:
-        return ["SSLmonitor isn't allowed to scan this address", "This address may not be scanned"]
+        return ["The embedded API may not scan this address", "This address may not be scanned"]
     if end is None or state.rank is Rank.BROKEN:
         return _broken(row, state, now)
     left, day = days_text(days_left(end, now)), date(end, "{date_short}")
@@ -188,7 +188,7 @@ def _broken(row: MonitorSummary, state: State, now: datetime) -> list[str]:
     if state is NOT_YET_VALID and row.not_before is not None:
         return [f"Not valid before {date(row.not_before, f'{{date_short}}{part}')}"
                 for part in (" {time}", "")]  # fmt: skip
-    unknown = "SSLmonitor doesn't say why" if row.not_after else "The certificate could not be read"
+    unknown = "The API doesn't say why" if row.not_after else "The certificate could not be read"
     text = safe(row.message, 120).rstrip(".") if reason(row) else unknown
     kind, _, detail = text.partition(": ")
     short = f"{detail[:1].upper()}{detail[1:]}" if detail and state is WRONG_NAME else kind
@@ -204,7 +204,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if state is NOT_ALLOWED:
-        return "SSLmonitor isn't allowed to scan this address."
+        return "The embedded API may not scan this address."
     if row.not_after is None and row.valid:
         return "It was valid at its last scan, but its expiry date could not be read."
     if row.not_after is None:
