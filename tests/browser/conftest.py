@@ -9,7 +9,14 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from tests.browser.page import ARGUMENTS, DOCS, SIZES, DemoThread, Page
+from tests.browser.page import ARGUMENTS, DOCS, PREFERENCES, SIZES, DemoThread, Page
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all of these tests: each would start a browser and the demos."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here not in item.path.parents)
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +38,7 @@ def driver() -> Iterator[webdriver.Chrome]:
         pytest.skip("chromium and chromedriver are not installed (Debian: chromium-driver)")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
+    options.add_experimental_option("prefs", PREFERENCES)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with TemporaryDirectory() as profile:  # Chromium hangs on one in /dev/shm
         for argument in (*ARGUMENTS, f"--user-data-dir={profile}"):
@@ -49,8 +57,8 @@ def page(
     screenshots.mkdir(parents=True, exist_ok=True)
     docs = DOCS if request.config.getoption("--update-screenshots") else None
     page = Page(driver, running, screenshots, request.param, docs)
+    page.leave()  # it may poll a demo that has ended
     page.fit()
-    driver.get("about:blank")  # the page that it still shows polls a demo that may have ended
     page.errors()
     page.open()
     yield page

@@ -42,7 +42,10 @@ ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-lcd-text",
+    "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
+#: The page that it would open first takes as long as a test.
+PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"]}
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 60.0
 #: Raised while an element moves or is redrawn: look it up again.
@@ -116,6 +119,15 @@ class DemoThread:
 
         return self._do(post())
 
+    def remove(self, ts: str) -> None:
+        """Delete a message in #certificates."""
+
+        async def remove() -> None:
+            workspace = self.demo.playground.workspace
+            workspace.remove(next(m for m in workspace.messages(CERTS) if m.ts == ts))
+
+        self._do(remove())
+
     def open_modal(self, user: str, view: Json) -> None:
         """Let the bot open a modal that none of its commands has."""
 
@@ -140,9 +152,14 @@ class Page:
 
     def open(self, user: str = "U0ANN", at: str = "channel=C0CERTS") -> None:
         """Open the page anew, as a user and at a channel or tab."""
-        self.driver.get("about:blank")
+        self.leave()
         self.driver.get(f"{self.running.demo.playground.url}#user={user}&{at}")
         self.wait_for_user(user)
+
+    def leave(self) -> None:
+        """Leave the page: else it goes on polling, and only scrolls to another part of itself."""
+        if self.driver.current_url != "about:blank":
+            self.driver.get("about:blank")
 
     def wait_for_user(self, user: str) -> None:
         """Wait until the page shows this user's view."""
@@ -154,8 +171,16 @@ class Page:
         self.wait_for_user(user)
 
     def say(self, text: str, field: str = "#composer") -> None:
-        """Type a line and send it."""
-        self.type(field, text)
+        """Paste a line and send it: typed, its letters take as long as all the rest."""
+
+        def done() -> bool:
+            box = self.find(field)
+            box.clear()
+            box.click()
+            self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
+            return box.get_attribute("value") == text
+
+        self.until(done, f"{text!r} in {field}")
         self.find(field).send_keys(Keys.ENTER)
 
     def type(self, css: str, text: str) -> None:
@@ -217,7 +242,7 @@ class Page:
             pytest.fail(f"{fault.msg}; there is {self.texts(css)}")
 
     def answer_to(self, text: str, *words: str) -> str:
-        """Type a line, and return the `data-ts` of a new message with all these words."""
+        """Say a line, and return the `data-ts` of a new message with all these words."""
         last = self.newest()
         self.say(text)
         return self.message_with(*words, after=last)

@@ -116,11 +116,14 @@ MESSAGES = {
 def test_a_row_takes_three_lines_beside_its_one_button(page: Page) -> None:
     blocks = every_row()
     found = []
-    for start in range(0, len(blocks), 40):
-        message = f'#messages article[data-ts="{page.running.post(blocks[start : start + 40])}"]'
+    posted = [page.running.post(blocks[start : start + 40]) for start in range(0, len(blocks), 40)]
+    for ts in posted:
+        message = f'#messages article[data-ts="{ts}"]'
         page.until_text(message, "Rescan")
         found += measured(page, message)
     page.look("rows")
+    for ts in posted:
+        page.running.remove(ts)
     assert len(found) == len(blocks)
     assert [(each["lines"], each["text"]) for each in found if each["lines"] > LINES] == []
     assert all(each["beside"] and each["buttons"] == 1 for each in found)
