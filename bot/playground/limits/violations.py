@@ -63,7 +63,8 @@ def _inside(thing: Json, kinds: set[str], pointer: str) -> Iterator[tuple[set[st
             kinds.add("interactive")
     yield kinds, thing, pointer
     for key, value in thing.items():
-        yield from _below(value, _KINDS_OF_KEYS.get(key, set()), f"{pointer}/{key}")
+        if isinstance(value, dict | list):
+            yield from _below(value, _KINDS_OF_KEYS.get(key, set()), f"{pointer}/{key}")
 
 
 #: Options and confirmations are objects without a type: their key says what they are.
