@@ -114,6 +114,14 @@ class NotAvailable(BotError):
         self.command = command
 
 
+class OtherAPI(BotError):
+    """The IDs of an old message may be those of other monitors by now."""
+
+    def __init__(self) -> None:
+        changed = "Nothing was done: the API or its key has changed since this was posted."
+        super().__init__(f"{changed} Ask for a new list.")
+
+
 class APIUnreachable(BotError):
     """The SSLmonitor API sent no usable reply: try again later."""
 

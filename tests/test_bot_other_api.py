@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from bot.config import Secret
-from bot.playground.objects import BEN, CERTS, PostedMessage
+from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json, PostedMessage
 from tests.world import Clock, MakeWorld, World, labels, words
 
 HOST, OTHER = "api.demo.test", "other.demo.test"
@@ -113,6 +113,22 @@ async def test_buttons_with_ids_alone_stop_working_with_another_api(
         await no_bot.press("Rescan all broken", on=no_bot.said("Certificates on"))
         await no_bot.settled()
         assert OTHER in scanned(no_bot)
+
+
+async def test_no_form_opens_for_the_ids_of_another_api(no_bot: World) -> None:
+    button = {"type": "button", "action_id": "ssl:form:below",
+              "value": 'note_certificate {"which": "101-103"}',
+              "text": {"type": "plain_text", "text": "Note"}}  # fmt: skip
+    await old_digest(no_bot)
+    blocks: list[Json] = [{"type": "actions", "elements": [button]}]
+    shown = no_bot.slack.post(CERTS, BOT_USER, "", blocks=blocks)
+    new_account(no_bot)
+    async with no_bot.running_bot():
+        await no_bot.settled()
+        await no_bot.press("Note", on=shown)
+        await no_bot.card("Nothing was done: the API or its key has changed")
+        await no_bot.settled()
+        assert no_bot.slack.modal(ANN) is None
 
 
 async def test_a_new_key_alone_changes_neither_marks_nor_buttons(no_bot: World) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 from bot.blocks import Address, Form, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.errors import BotError, NotAvailable, NotFound, NotMonitored, UsageError
+from bot.errors import BotError, NotAvailable, NotFound, NotMonitored, OtherAPI, UsageError
 from bot.severity import OTHER_STATES, STATES, Thresholds
 
 if TYPE_CHECKING:  # only for type checking: commands open no connections of their own
@@ -64,10 +64,9 @@ class Call:
     posted: datetime | None = None
 
     async def listed(self) -> MonitorList:
-        """All monitors, for a button that has IDs alone. Raises BotError if it is too old."""
-        if self.posted and self.records.ids_since and self.posted < self.records.ids_since:
-            changed = "Nothing was done: the API or its key has changed since this was posted."
-            raise BotError(f"{changed} Ask for a new list.")
+        """All monitors, for a button that has IDs alone. Raises OtherAPI if it is too old."""
+        if self.records.has_other_ids(self.posted):
+            raise OtherAPI
         return await self.api.list()
 
     @property

@@ -10,7 +10,7 @@ from bot.cards import add as add_cards
 from bot.cards import replies, slack_faults
 from bot.commands.home import Home
 from bot.commands.router import Command
-from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
+from bot.errors import OtherAPI, SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.access import Access
 from bot.slack.requests import Asker, Origin, Request
 from bot.slack.surfaces import EDIT_PATIENCE, EditablePost, Surface
@@ -109,6 +109,11 @@ class Views:
         """Open the form of a command, or replace the modal with it."""
         if refusal := self._access.refusal_known(request.asker):
             await surface.refuse(refusal)
+            return
+        posted = request.source.at if request.source else None
+        by_id = any(each.usage == "ID…" for each in command.parameters)
+        if by_id and self._records.has_other_ids(posted):
+            await surface.refuse(replies.failure(OtherAPI()))
             return
         if any(each.name == "whom" for each in command.parameters):
             learnt = {*learnt, *await self._handles(request.asker)}

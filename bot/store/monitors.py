@@ -75,6 +75,10 @@ class Records:
         """Since when IDs are, or may be, those of another API or account; None if always."""
         self._hosts: dict[int, str] = {}
 
+    def has_other_ids(self, posted: datetime | None) -> bool:
+        """Whether the IDs of a message posted then may be another API's or account's."""
+        return bool(posted and self.ids_since and posted < self.ids_since)
+
     async def thresholds(self) -> dict[str, str]:
         """The team's own rules, by host or pattern: `14d` or `20%`."""
         async with self._database.quick_read() as connection:
