@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SDKBlock
 from slack_sdk.models.blocks import BlockElement
@@ -31,6 +31,7 @@ from bot.target import Target
 from tests.card_cases import every_card, homes, hostile, past, views
 from tests.card_values import ASKER, DAY, NOW, PLAIN, RULES, Json, Texts, many, monitor, row
 from tests.digest_cases import gathered
+from tests.long_runs import random_run
 
 CARDS = every_card()
 HOMES = homes()
@@ -254,8 +255,7 @@ def test_no_card_is_broken_by_hostile_text_in_all_its_fields(text: str) -> None:
     check_all(hostile(text))
 
 
-@given(nasty_texts)
-@settings(max_examples=8)
+@random_run(nasty_texts, examples=2)
 @example(PLAIN)
 def test_no_card_is_broken_by_mixed_hostile_text(texts: Texts) -> None:
     check_all(texts)

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bot.dates import Due, Plan, parse_days
@@ -20,6 +20,7 @@ from tests.digest_plan import (
     at,
     plan,
 )
+from tests.long_runs import random_run
 
 SECOND = timedelta(seconds=1)
 
@@ -132,8 +133,11 @@ def nightly(zone: str, hour: str, start: str) -> tuple[Plan, datetime]:
     return plan(hour, zone), at(start)
 
 
-@settings(max_examples=60)
-@given(schedules(), st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 2000)), max_size=4))
+@random_run(
+    schedules(),
+    st.lists(st.tuples(st.integers(1, 3000), st.integers(0, 2000)), max_size=4),
+    examples=20,
+)
 @example(nightly("America/Nuuk", "23:30", "2026-03-27 12:00:59"), [(4000, 0)])
 @example(nightly("Africa/Cairo", "00:00", "2026-04-23 12:00:59"), [(4000, 0)])
 @example(nightly("Pacific/Apia", "09:00", "2011-12-28 12:00:59"), [(6000, 0)])

@@ -27,6 +27,7 @@ from bot.slack.notices import LEASE
 from bot.store.notices import EVENT
 from bot.store.tables import notices
 from tests.card_values import DAY, HOUR, NOW, RULES, row
+from tests.long_runs import random_run
 from tests.test_bot_notices import watcher
 from tests.world import Clock, World, words
 
@@ -105,7 +106,7 @@ def test_after_unreadable_rows_only_trouble_is_news_and_at_the_first_list_nothin
     assert first_read(new, {}, NOW, RULES) == []
 
 
-@given(STEPS)
+@random_run(STEPS, examples=25)
 def test_each_change_is_told_once_a_day_and_a_stage_in_one_message(steps: Sequence[Any]) -> None:
     """What gets no worse follows up what was told on the same day."""
     count: Counter[tuple[str, str, object]] = Counter()
@@ -128,7 +129,7 @@ def test_each_change_is_told_once_a_day_and_a_stage_in_one_message(steps: Sequen
     assert {key: number for key, number in count.items() if number > 1} == {}
 
 
-@given(STEPS)
+@random_run(STEPS, examples=25)
 def test_only_what_breaks_mentions_somebody_and_no_edit_does(steps: Sequence[Any]) -> None:
     before: dict[int, LastSeen] = {}
     now = NOW
