@@ -52,7 +52,7 @@ async def test_hosts_that_no_modal_could_show_are_told_the_asker_alone(world: Wo
 async def test_hosts_are_found_in_blocks_and_what_has_none_says_so(world: World) -> None:
     await world.say("good morning", by=BEN)
     await world.shortcut(world.said("good morning"))
-    await world.modal("no host names or URLs")
+    await world.modal("no host names or URLs that can be checked")
 
     block = {"type": "section", "text": {"type": "mrkdwn", "text": "`db.demo.test:5432` is late"}}
     message = world.slack.post(CERTS, BOT_USER, "an alert", blocks=[block])

@@ -348,7 +348,7 @@ def test_a_filter_asks_only_in_forms_that_the_apis_page_shows(text: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("read", [split, lambda text: hosts_in([text])])
 def test_a_long_text_is_read_at_once(read: Callable[[str], object]) -> None:
-    parts = ("ssl ", "please/", "<a@", "<a@b|", "a.", "a ", "1", "runbook   ", "*a b ", "a@")
+    parts = ("ssl ", "please/", "<a@", "<a@b|", "a.", "a ", "1", "runbook   ", "*a b ", "a@", "._")
     texts = ["".join([part] * (20_000 // len(part))) for part in parts]
     odd = ["*a " + "b " * 9000, "runbook" + " " * 20_000, "runbook a://" + "!" * 20_000 + "x y"]
     for text in [*texts, *odd]:

@@ -179,6 +179,8 @@ def test_no_text_breaks_the_cleaning(text: str) -> None:
         ("the end.Then foo.bar() and path/to.file", ["end.then:443"]),
         ("bücher.example", ["xn--bcher-kva.example:443"]),
         ("-x.example.com-", []),
+        ("_it.example.com_ a_b.example.com", ["it.example.com:443", "a_b.example.com:443"]),
+        ("not api.example[.]com alone", ["api.example.com:443"]),
         ("`API.Example.COM`", ["api.example.com:443"]),
         ("https://user:secret@example.com/", []),
         ("a." * 5000, []),

@@ -191,7 +191,7 @@ def no_room(target: Target, used: int | None, limit: int | None) -> str:
 def found_hosts(found: Sequence[Target]) -> Message:
     """The hosts that a message names, each with its buttons."""
     if not found:
-        text = "This message contains no host names or URLs."
+        text = "This message contains no host names or URLs that can be checked."
         return Message(text, (section(text),))
     text = f"This message names {counted(len(found), 'host')}."
     blocks: list[Block] = [section(text)]

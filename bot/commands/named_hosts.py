@@ -27,6 +27,7 @@ _NAMED = re.compile(
     r"(?![\w@(-])",
     re.IGNORECASE,
 )
+_ITALIC = re.compile(r"(?<!\w)_([^\s_]{2,300})_(?!\w)")
 _FILE = re.compile(
     r".*\.(7z|bak|bmp|c|cfg|class|conf|cpp|crt|css|csr|csv|db|dll|docx?|exe|gif|go|gz|h|html?|ico"
     r"|ini|ipynb|jar|java|jpe?g|jsx?|json|key|lock|log|mp[34]|odt|old|pdf|pem|php|png|pptx?|rar"
@@ -77,7 +78,8 @@ def _named(text: str) -> list[str]:
     for entity, character in (("&lt;", " "), ("&gt;", " "), ("&amp;", "&")):
         text = text.replace(entity, character)
     words = []
-    for found in _NAMED.finditer(INVISIBLE.sub("", text)):
+    text = _ITALIC.sub(r" \1 ", INVISIBLE.sub("", text).replace("[.]", "."))
+    for found in _NAMED.finditer(text):
         name = found["host"] or ""
         if found["url"] or (name and not _is_file(name)):
             words.append(found[0])
