@@ -7,7 +7,7 @@ from sqlalchemy import Insert, Table, func, insert, select
 
 from bot.sighting import Claim, LastSeen, Mute, Sighting
 from bot.store.database import Database
-from bot.store.forget import OLD, forget_old
+from bot.store.forget import OLD, forget_old, keep_hosts
 from bot.store.monitors import AuditLine, Records
 from bot.store.notices import NoticeStore
 from bot.store.rechecks import ACTIVE, STOPPED
@@ -114,6 +114,7 @@ async def test_a_monitor_that_was_deleted_elsewhere_is_forgotten(database: Datab
         await records.see(number, SEEN, NOW)
         await records.marks.take([Claim(number, "U0ANN", "Ann", NOW)])
         await records.marks.mute({number: Mute("U0ANN", "Ann", NOW, NOW)})
+    await keep_hosts(database, {1: "a.test:443", 2: "b.test:443"})
     seen = {number: LastSeen(1, "CA", NOW, "a.test:443") for number in (1, 2)}
     was = await store.standings("here")
     assert await store.compared(was, seen, [], [], small=[], now=NOW)
@@ -121,6 +122,9 @@ async def test_a_monitor_that_was_deleted_elsewhere_is_forgotten(database: Datab
     await records.refresh_rules()
     marks = records.rules.marks
     assert (await records.seen(1), {*marks.claims}, {*marks.mutes}) == (None, {2}, {2})
+    async with database.read() as connection:
+        said = {*await connection.scalars(select(notes.c.value))}
+    assert ("b.test:443" in said, "a.test:443" in said) == (True, False)
 
 
 async def test_the_log_is_newest_first_and_can_be_asked_for_a_host(database: Database) -> None:
