@@ -50,11 +50,13 @@ def driver() -> Iterator[webdriver.Chrome]:
 
 @pytest.fixture(params=SIZES)
 def page(
-    request: pytest.FixtureRequest, driver: webdriver.Chrome, running: DemoThread, tmp_path: Path
+    request: pytest.FixtureRequest, driver: webdriver.Chrome, running: DemoThread
 ) -> Iterator[Page]:
     """#certificates as Ann sees it, at either size; the page must not report any error."""
-    screenshots = Path(request.config.getoption("--screenshots") or tmp_path)
-    screenshots.mkdir(parents=True, exist_ok=True)
+    directory = request.config.getoption("--screenshots")
+    screenshots = Path(directory) if directory else None
+    if screenshots:
+        screenshots.mkdir(parents=True, exist_ok=True)
     docs = DOCS if request.config.getoption("--update-screenshots") else None
     page = Page(driver, running, screenshots, request.param, docs)
     page.leave()  # it may poll a demo that has ended

@@ -146,7 +146,7 @@ class Page:
 
     driver: webdriver.Chrome
     running: DemoThread
-    screenshots: Path
+    screenshots: Path | None
     size: str
     docs: Path | None
 
@@ -198,8 +198,7 @@ class Page:
         """Click the last (or first) visible element of this kind."""
 
         def done() -> bool:
-            boxes = self.visible(f"{within} {css}".strip())
-            box = boxes[-1 if last else 0]
+            box = self.visible(f"{within} {css}".strip(), last=last)
             self.run("arguments[0].scrollIntoView({block: 'center'})", box)
             box.click()
             return True
@@ -210,12 +209,13 @@ class Page:
         """The first matching element. Raises NoSuchElementException."""
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
-    def visible(self, css: str) -> list[WebElement]:
-        """All matching elements that are visible. Raises NoSuchElementException without any."""
-        boxes = [e for e in self.driver.find_elements(By.CSS_SELECTOR, css) if e.is_displayed()]
-        if not boxes:
-            raise NoSuchElementException(css)
-        return boxes
+    def visible(self, css: str, *, last: bool) -> WebElement:
+        """The last (or first) matching element that is visible. Raises NoSuchElementException."""
+        found = self.driver.find_elements(By.CSS_SELECTOR, css)
+        for each in reversed(found) if last else found:
+            if each.is_displayed():  # it takes milliseconds
+                return each
+        raise NoSuchElementException(css)
 
     def texts(self, css: str) -> list[str]:
         """The texts of all matching elements, visible or not."""
@@ -277,8 +277,9 @@ class Page:
         return self.driver.execute_script(script, *arguments)
 
     def look(self, name: str) -> None:
-        """Keep a screenshot, and check that nothing scrolls sideways."""
-        self.driver.save_screenshot(str(self.screenshots / f"{name}-{self.size}.png"))
+        """Keep a screenshot, if somebody wants one, and check that nothing scrolls sideways."""
+        if self.screenshots:
+            self.driver.save_screenshot(str(self.screenshots / f"{name}-{self.size}.png"))
         assert self.run(SIDEWAYS) == [], f"scrolls sideways: {name}"
 
     def show(self, css: str, text: str) -> None:

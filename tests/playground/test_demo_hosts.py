@@ -9,7 +9,10 @@ from tests.world import World, words
 pytestmark = pytest.mark.slow
 
 
-async def test_a_newcomer_breaks_silences_and_renews_a_host_and_sees_it_in_the_row() -> None:
+async def test_a_newcomer_breaks_silences_and_renews_a_host_and_sees_it_in_the_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.demo.SCAN_SECONDS", 0.5)
     async with running_demo() as demo:
         await first_digest(demo)
         world = World(demo.playground, clock, demo.settings, "http")
