@@ -21,8 +21,8 @@ async def test_an_api_that_breaks_during_a_change_may_have_made_it(world: World)
     await world.ask("/ssl add api.demo.test", "It may have gone through", "/ssl list")
 
     world.api.refuse("monitor/add", 500, "disk full")
-    told = ("SSLMONITOR FAILED", "disk full. It may have gone through", "/ssl list", "`req-0815`")
-    card = await world.ask("/ssl add new.demo.test", *told)
+    answer = ("SSLMONITOR FAILED", "disk full. It may have gone through", "/ssl list", "`req-0815`")
+    card = await world.ask("/ssl add new.demo.test", *answer)
     assert "refused" not in words(card)
     assert len(world.api.asked("monitor/add")) == 2
 
@@ -32,6 +32,16 @@ async def test_an_api_that_breaks_during_a_change_may_have_made_it(world: World)
     card = await world.card("Deleted 1 monitor", "1 may or may not have been deleted")
     assert len({first, second} & {*world.api.rows}) == 1
     await world.ask("/ssl audit", "may have gone through", "unconfirmed: 502 bad gateway")
+    left = max(world.api.rows)
+    for code, told, recorded in (
+        (500, "SSLMONITOR FAILED* · `api.demo.test`", "Unconfirmed: 500 no room"),
+        (400, "REFUSED* · `api.demo.test`", "Failed: 400 no room"),
+    ):
+        card = await world.ask(f"/ssl delete {left}", "Delete the monitor for")
+        world.api.refuse("monitor/delete", code, "no room")
+        await world.press("Delete", on=card)
+        await world.card(told, "no room")
+        await world.ask("/ssl audit", recorded)
 
 
 async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World) -> None:
@@ -94,10 +104,13 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
 
 
-async def test_a_limit_of_a_day_is_not_waited_out(world: World, no_waiting: list[float]) -> None:
+async def test_a_limit_of_over_a_minute_is_not_waited_out(
+    world: World, no_waiting: list[float]
+) -> None:
     world.api.add("api.demo.test")
-    world.slack.faults.add("chat.update", rate_limit(86_400), times=99)
-    for door in ("/ssl", "@SSLmonitor"):
+    for door, limit in (("/ssl", 61), ("@SSLmonitor", 86_400)):
+        world.slack.faults = Faults()
+        world.slack.faults.add("chat.update", rate_limit(limit), times=99)
         said = ("RATE-LIMITED", "only you can see this", "api.demo.test", "OK")
         told = await world.ask(f"{door} scan api.demo.test", *said)
         assert told.ephemeral_for == ANN

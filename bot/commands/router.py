@@ -356,8 +356,9 @@ class Router:
         except NotAvailable as fault:
             return replace(replies.not_available(fault), outcome="failed")
         except BotError as fault:
-            gone = isinstance(fault, NotFound) and bool(arguments)
-            host = re.sub(r"^(?=\d+$)", "#", str(arguments[0])) if gone else ""
+            of_one = isinstance(fault, NotFound) or re.match(r"[a-z ]+\[?HOST[|\[]", command.usage)
+            about = arguments[:1] if of_one else ()
+            host = "".join(re.sub(r"^(?=\d+$)", "#", str(each)) for each in about)
             return replace(replies.failure(fault, host=host), outcome="failed")
         return monitor_cards.shareable(answer, call.share) if command.shares else answer
 

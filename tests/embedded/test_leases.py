@@ -2,6 +2,7 @@
 
 import asyncio
 import tracemalloc
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -354,6 +355,16 @@ async def test_what_is_down_has_the_latest_failures_message(any_database: Databa
     await worker(any_database).save([LeaseResult(leases[0], scan(Verdict.RESET))])
     assert await column(any_database, "verdict") == ["reset"]
     assert await column(any_database, "failures") == [2]
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [("unknown: no answer", Verdict.REVOKED), ("", Verdict.VALID), ("good", Verdict.VALID)],
+)
+def test_a_revocation_lasts_until_its_ca_says_otherwise(said: str, verdict: Verdict) -> None:
+    lease = replace(lease_of(1), previous={"verdict": "revoked", "message": "Revoked 2027-01-14"})
+    result = LeaseResult(lease, replace(scan(Verdict.VALID), revocation=said))
+    assert result.columns()["verdict"] == verdict.value
 
 
 async def test_ids_are_never_reused(any_database: Database) -> None:
