@@ -4,6 +4,7 @@ import itertools
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary, Renewal
@@ -15,7 +16,6 @@ from bot.severity import ACT_NOW, USUAL, Rank, Thresholds, state_of
 from bot.sighting import Marks, Mute
 from tests.card_values import HOUR, NOW, many, row
 from tests.digest_plan import DAY, api
-from tests.long_runs import random_run
 
 
 async def test_it_asks_for_what_expires_soon_what_is_invalid_and_all() -> None:
@@ -161,13 +161,8 @@ def monitors(draw: st.DrawFn) -> list[MonitorSummary]:
     return found
 
 
-@random_run(
-    monitors(),
-    st.integers(1, 8 * 24),
-    st.sampled_from(["", "3d", "60d", "365d", "90%", "1%"]),
-    st.tuples(st.sets(st.integers(0, 12)), st.integers(1, 200), st.booleans()),
-    examples=25,
-)
+@given(monitors(), st.integers(1, 8 * 24), st.sampled_from(["", "3d", "60d", "365d", "90%", "1%"]),
+       st.tuples(st.sets(st.integers(0, 12)), st.integers(1, 200), st.booleans()))  # fmt: skip
 def test_who_is_named_ahead_gets_urgent_by_then_and_who_is_not_does_not(
     rows: list[MonitorSummary], hours: int, rule: str, mutes: tuple[set[int], int, bool]
 ) -> None:
