@@ -11,7 +11,7 @@ import pytest_asyncio
 from sqlalchemy import select, update
 
 from bot.config import Secret
-from bot.playground.faults import InjectedFault, dropped_connection, rate_limit
+from bot.playground.faults import Faults, InjectedFault, dropped_connection, rate_limit
 from bot.playground.objects import ANN, BEN
 from bot.store.tables import digests
 from tests.test_bot_notices import watcher
@@ -258,6 +258,38 @@ async def test_a_change_that_the_bots_end_keeps_from_being_announced_is_logged(
     start = "Could not announce or confirm a change in C0CERTS before the bot ended: Ann deleted"
     assert caplog.text.count(start) == 1
     await no_bot.card("no longer monitored")
+
+
+@pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor"])
+@pytest.mark.parametrize("stays", [False, True], ids=["withdrawn", "can't be deleted"])
+async def test_whoever_was_promised_a_later_answer_is_told_if_the_bot_ends_before_it(
+    stays: bool,
+    door: str,
+    no_bot: World,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.store.placeholders.LEASE_SECONDS", 1e-9)
+    no_bot.api.add(HOST)
+    async with no_bot.running_bot():
+        no_bot.slack.faults.add("chat.update", rate_limit(50), times=9)
+        if stays:
+            no_bot.slack.faults.add("chat.delete", rate_limit(50), times=9)
+        await no_bot.say(f"{door} scan {HOST}")
+        await no_bot.card("RATE-LIMITED", "the channel will see this a little later", HOST)
+    told = await no_bot.card("RATE-LIMITED", "only you can see this", HOST, "OK")
+    assert told.ephemeral_for == ANN
+    assert sum("a little later" in words(each) for each in no_bot.seen()) == 1
+    said = "Could not post or edit a message in C0CERTS: the bot ends before"
+    assert caplog.text.count(said) == 1
+
+    no_bot.slack.faults = Faults()
+    async with no_bot.running_bot() as bot:
+        for _ in range(2):
+            await bot.slack.views.tidy()
+    left = [words(each) for each in no_bot.seen(by=BEN)]
+    assert "⏳" not in "".join(left)
+    assert sum("The bot was interrupted" in each for each in left) == stays
 
 
 @pytest.mark.slow

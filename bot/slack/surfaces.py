@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bot.store.placeholders import Record
 
 log = logging.getLogger(__name__)
+Show = Callable[[Message], Awaitable[None]]
 #: How many seconds to wait after a rate limit that doesn't say.
 LIMIT_SECONDS = 30.0
 #: A limit that lasts longer is not waited out: Slack may ask for a day.
@@ -74,7 +75,7 @@ class Progress:
         surface: Surface,
         request: Request,
         placeholders: Placeholders,
-        announce: Callable[[Message], Awaitable[None]],
+        announce: Show,
         *,
         since: datetime,
         changes: bool = False,
@@ -115,13 +116,10 @@ class Progress:
     def _keep(self, *, answering: bool = False) -> None:
         """Record what is shown now, if anything is."""
         if self._record and self._shown:
-            address, channel = self._surface.place(self._shown), self._surface.channel
-            self._record.put(
-                Placeholder(
-                    self._name, address, channel, self._user, self._since, self.told,
-                    self._changes, answering,
-                )
-            )  # fmt: skip
+            place = self._surface.place(self._shown), self._surface.channel
+            asked, told = (self._user, self._since), self.told
+            shown = Placeholder(self._name, *place, *asked, told, self._changes, answering)
+            self._record.put(shown)
 
     async def deliver(self, message: Message) -> None:
         """Show the answer, which replaces what is shown, and announce what was changed.
@@ -180,11 +178,9 @@ class EditablePost:
     """
 
     def __init__(self, web: SlackWeb, channel: str, thread_ts: str | None = None) -> None:
-        self._web = web
-        self._channel = channel
-        self._thread_ts = thread_ts
+        self._web, self._channel, self._thread_ts = web, channel, thread_ts
         self.ts: str | None = None
-        self._may_post = bool(channel)
+        self._may_post, self._is_dropped = bool(channel), False
         self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
 
     @property
@@ -272,17 +268,13 @@ class EditablePost:
             return None
         return next(iter(posts), "")
 
-    async def answer(
-        self,
-        message: Message,
-        show: Callable[[Message], Awaitable[None]],
-        aside: Callable[[Message], Awaitable[None]],
-    ) -> None:
+    async def answer(self, message: Message, show: Show, aside: Show) -> None:
         """Show an answer; while Slack rate-limits the bot, the asker gets it privately first.
 
-        If that takes long, the asker alone is told. A post that says that work is under way must
-        not stay.
+        If that takes long, or the bot ends meanwhile, the asker alone is told.
         """
+        if self._is_dropped:
+            return
         try:
             await show(message)
         except SlackLimited as error:
@@ -290,16 +282,29 @@ class EditablePost:
                 raise
             wait = LIMIT_SECONDS if error.retry_after is None else error.retry_after
             if wait > LONGEST_LIMIT:
-                await self.withdraw()
-                await aside(slack_faults.answered_privately(message, later=False))
+                await self._drop(message, aside, error)
                 return
             await aside(slack_faults.answered_privately(message))
-            await asyncio.sleep(wait)
+            try:
+                await asyncio.sleep(wait)
+            except asyncio.CancelledError:
+                await self._drop(message, aside, "the bot ends before Slack's rate limit does")
+                raise
             try:
                 await show(message)
             except (SlackRefused, SlackUnreachable) as again:
-                log.warning("Could not show an answer in %s: %s", self._channel, again)
-                await self.withdraw()
+                await self._drop(message, aside, again)
+
+    async def _drop(self, message: Message, aside: Show, why: object) -> None:
+        """Show the answer to the asker alone; a post that says that work is under way must go."""
+        log.warning("Could not post or edit a message in %s: %s", self._channel, why)
+        self._is_dropped = True
+        try:
+            await aside(slack_faults.answered_privately(message, later=False))
+        finally:
+            if self.ts is not None:
+                await self._web.delete(self._channel, self.ts)
+                self.ts = None
 
     async def withdraw(self) -> None:
         """Delete the post, if there is one: what it says is no longer true."""
@@ -383,13 +388,8 @@ class CardButton:
         self.channel = request.channel
         self._web = web
         self._private = Private(web, lists, request.response_url)
-        source = request.source
-        # only a press can edit a private card
-        self._card = (
-            Address(request.channel, source.ts, source.thread_ts)
-            if source and not request.private
-            else None
-        )
+        source = None if request.private else request.source  # only a press can edit a private card
+        self._card = Address(request.channel, source.ts, source.thread_ts) if source else None
         self.refuse = self._private.refuse
 
     async def progress(self, message: Message) -> None:
