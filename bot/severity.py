@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 from typing import Self
 
-from bot.api.models import MonitorSummary
+from bot.api.models import AHEAD, MonitorSummary
 from bot.dates import DAY, HOUR
 from bot.sighting import Claim, Marks, Mute
 from bot.target import NO_HANDSHAKE, REFUSED, REVOKED_MESSAGE, Target
@@ -44,8 +44,6 @@ UNKNOWN_LIFETIME = 200 * DAY
 LEAST_GRACE, MOST_GRACE = 12 * HOUR, 3 * DAY
 #: A scan older than this says little about the present.
 STALE_AFTER = timedelta(hours=36)
-#: The most that the clock of an API may be ahead of ours.
-AHEAD = timedelta(minutes=5)
 #: A new certificate that isn't served this long after it was issued is late.
 LATE_AFTER = timedelta(hours=1)
 

@@ -151,6 +151,23 @@ def test_a_certificate_for_other_names_is_not_valid_for_its_host() -> None:
     assert row.message == "Host name mismatch: the certificate is for other names"
 
 
+def test_a_certificate_that_begins_later_is_not_valid_yet_whatever_the_api_says() -> None:
+    start, end = "2026-11-20 10:00", "2027-11-20 10:00"
+    begins = datetime(2026, 11, 20, 10, tzinfo=UTC)
+    minute = timedelta(minutes=1)
+    for last, asked, valid in (
+        (end, begins - 6 * minute, False),
+        (end, begins - 5 * minute, True),  # its clock may be ahead of ours
+        (end, begins + minute, True),
+        (end, None, True),
+        (start, begins - 6 * minute, True),  # dates that can't be true
+        (None, begins - 6 * minute, False),
+    ):
+        dates = {"ssl_expire_date_start": start, "ssl_expire_date_end": last}
+        row = read_summary(raw(ROW | dates), NO_OFFSET, asked)
+        assert (row.valid, row.message == "Not yet valid") == (valid, not valid), (last, asked)
+
+
 def test_an_odd_part_of_a_monitor_leaves_the_others_whole() -> None:
     odd = MONITOR | {"http": "none"}
     odd["ssl"] = MONITOR["ssl"] | {"alt_names": ["company.com", 7, None], "issuer_cn": ["?"]}

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from datetime import timedelta
 
 import pytest
 
@@ -27,6 +28,26 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
     assert "21 Feb 2027" in words(card)
     assert card.text.startswith("api.demo.test OK, expires in 90 days")
     assert "Changed: expiry date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
+
+
+@pytest.mark.parametrize("judges", [False, True], ids=["hosted API", "embedded API"])
+async def test_a_list_and_the_digest_agree_on_what_is_broken(judges: bool, world: World) -> None:
+    """The hosted API may call valid what is for other names, or begins tomorrow."""
+    world.api.extras = ["monitor/list?attention_days"] if judges else None
+    later = f"{world.clock() + timedelta(days=1):%Y-%m-%d %H:%M}"
+    world.api.add("fine.demo.test")
+    world.api.add("self.demo.test", valid=False)
+    world.api.add("other.demo.test", valid=not judges, ssl_host_match=False)
+    world.api.add("early.demo.test", valid=not judges, ssl_expire_date_start=later)
+    broken = {"self", "other", "early"}
+    for line in ("/ssl list broken", "/ssl list valid=false", "/ssl status invalid", "/ssl digest"):
+        text = words(await world.ask(line, "WRONG NAME", "NOT YET VALID", "NOT TRUSTED"))
+        assert "fine.demo.test" not in text
+        assert "ll clear" not in text
+        assert broken == {name for name in broken if f"{name}.demo.test" in text}, line
+    for line in ("/ssl list valid=true", "/ssl list !broken", "/ssl list fine", "/ssl list ok"):
+        text = words(await world.ask(line, "fine.demo.test"))
+        assert not [name for name in broken if f"{name}.demo.test" in text], line
 
 
 async def test_a_monitor_is_looked_at_once_before_its_first_scan(world: World) -> None:

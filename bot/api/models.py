@@ -303,6 +303,10 @@ def read_target(host: str, port: Any) -> Target:
 LONGEST_HOST = 253
 #: What is wrong with a certificate that the API calls valid, but not for its host.
 WRONG_NAME_MESSAGE = "Host name mismatch: the certificate is for other names"
+#: What is wrong with a certificate that begins later, though the API calls it valid.
+TOO_EARLY_MESSAGE = "Not yet valid"
+#: The most that the clock of an API may be ahead of ours.
+AHEAD = timedelta(minutes=5)
 #: No ID has more digits than a button or a command takes.
 MOST_ID = 10**15
 
@@ -313,15 +317,19 @@ def read_summary(raw: Any, offset: timedelta, asked: datetime | None = None) -> 
     if not 0 <= wire.id < MOST_ID:  # a check has no ID, which is read as 0
         raise ValueError("`id` can't be one")
     valid, message = wire.ssl_valid, wire.ssl_message or ""
+    start = read_date(wire.ssl_expire_date_start, offset)
+    end = read_date(wire.ssl_expire_date_end, offset)
     if valid and wire.ssl_host_match is False:  # the chain may be all that it means by valid
         valid, message = False, WRONG_NAME_MESSAGE
+    elif valid and asked and start and start - asked > AHEAD and (end is None or start < end):
+        valid, message = False, TOO_EARLY_MESSAGE
     return MonitorSummary(
         id=wire.id,
         target=read_target(wire.host, wire.port),
         valid=valid,
         message=message,
-        not_before=read_date(wire.ssl_expire_date_start, offset),
-        not_after=read_date(wire.ssl_expire_date_end, offset),
+        not_before=start,
+        not_after=end,
         host_match=wire.ssl_host_match,
         issuer=(wire.ssl_issuer or "").replace("\0", ""),
         http_code=wire.http_code,

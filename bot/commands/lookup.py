@@ -279,7 +279,6 @@ _GROUPS: Mapping[str, Mapping[str, Any]] = {
     "all": {},
     "everything": {},
     "due": {"expires": "<30"},
-    "invalid": {"valid": False},
 }
 
 
@@ -336,7 +335,7 @@ def _in_state(call: Call, name: str, rows: MonitorList) -> list[MonitorSummary]:
         row
         for row in rows
         if (state := state_of(row, now, call.rules)) in states
-        or (name == "broken" and state.rank is Rank.BROKEN)
+        or (name in {"broken", "invalid"} and state.rank is Rank.BROKEN)
         or name in _GROUPS
         or (name in MARKS and has_mark(call, row, name))
     ]

@@ -4,11 +4,13 @@ import asyncio
 import functools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, Any
 
 from bot import digest
+from bot.api.extras import Extra
 from bot.api.models import MonitorList, MonitorSummary
 from bot.blocks import Message, code
 from bot.cards import details as detail_cards
@@ -23,7 +25,7 @@ from bot.commands.lookup import One, find, has_mark, router, several
 from bot.commands.router import FILLERS, Call
 from bot.dates import ALL, DIGEST
 from bot.errors import BotError, SlackRefused
-from bot.severity import state_of
+from bot.severity import Rank, state_of
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
     An API that ignores a host's name must not show others under it.
     """
     asked = api_filters(filters)
-    rows = await call.api.list(**asked)
+    rows = await _listed(call, asked)
     if "host" in asked:
         named = [row for row in rows if fnmatchcase(row.target.host, asked["host"])]
         rows = MonitorList(named, rows.unreadable)
@@ -109,6 +111,31 @@ async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
         and all(has_mark(call, row, mark.lstrip("!")) is (mark[0] != "!") for mark in wanted)
     ]
     return MonitorList(kept, rows.unreadable)
+
+
+async def _listed(call: Call, asked: Mapping[str, Any]) -> MonitorList:
+    """What the API lists; whatever is broken counts as not valid, whatever the API calls it."""
+    valid, more = asked.get("valid"), MonitorList()
+    if valid is False and not await _judges_itself(call):
+        more = await call.api.list(**{**asked, "valid": None})
+    rows, now = await call.api.list(**asked), call.now()
+    if valid is None:
+        return rows
+    both = {row.id: row for row in (*more, *rows)}.values()
+    broken = {row.id for row in both if state_of(row, now, call.rules).rank is Rank.BROKEN}
+    if valid:
+        kept = [row for row in rows if row.id not in broken]
+    else:
+        listed = {row.id for row in rows}
+        kept = [*rows, *(row for row in both if row.id in broken - listed)]
+    return MonitorList(kept, max(rows.unreadable, more.unreadable))
+
+
+async def _judges_itself(call: Call) -> bool:
+    """Whether it is the embedded API, which calls valid only what is valid in every way."""
+    with suppress(BotError):
+        return await call.api.extras.offers(Extra.ATTENTION, hurry=True)
+    return False
 
 
 @router.command("csv", typed=False)
