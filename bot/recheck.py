@@ -19,6 +19,7 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Address, Message
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
+from bot.cards.lists import unreadable
 from bot.cards.recheck import Comparison
 from bot.errors import (
     BotError,
@@ -49,7 +50,6 @@ EDIT_SECONDS = 60.0
 LATE_AFTER = timedelta(minutes=2)
 #: A watch is given up if Slack has refused its final update for this long.
 GIVE_UP_AFTER = timedelta(hours=1)
-
 
 #: Shows monitors in digests and notices. It takes the monitors, whether these are all, and who
 #: fixed which.
@@ -288,7 +288,8 @@ class Watches:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
         if found := [row for row in rows if row.id == watch.monitor_id]:
             return found[0]
-        raise NotFound(404, "monitor not found")
+        unsure = f"{unreadable(rows.unreadable)}, so it isn't known whether this one still exists."
+        raise BotError(unsure) if rows.unreadable else NotFound(404, "monitor not found")
 
     async def _before(self, watch: Watch) -> Sighting | None:
         """What the first scan is compared with: the last sighting, if that needed fixing.
@@ -310,8 +311,7 @@ class Watches:
         """The monitor's row before the scan, if an announced certificate isn't served yet."""
         if not await self._api.extras.offers(Extra.EXPECT, hurry=True):
             return None
-        row = await self._row(watch)
-        return row if row.expected_at else None
+        return row if (row := await self._row(watch)).expected_at else None
 
     async def _judged(
         self, watch: Watch, before: Sighting | None, row: MonitorSummary, sighting: Sighting

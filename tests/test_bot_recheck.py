@@ -372,3 +372,16 @@ async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> 
     await pass_time(world, minutes=61)
 
     assert await world.bot.watches.running() == []
+
+
+async def test_a_watch_goes_on_while_its_monitor_could_not_be_read(world: World) -> None:
+    number = expired(world)
+    await watch(world)
+    world.api.rows[number]["id"] = "unreadable"
+    await pass_time(world, seconds=60)
+    said = "1 monitor could not be read, so it isn't known whether this one still exists."
+    await world.card("COULD NOT DO THAT", said, "Watching until")
+    world.api.rows[number]["id"] = number
+    await pass_time(world, minutes=5)
+    await world.card("EXPIRED", "Watching until")
+    assert "deleted" not in "".join(map(words, world.seen()))
