@@ -6,6 +6,7 @@ import copy
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS
+from bot.slack.transport import EVENTS_PATH
 from tests.test_bot_rows import digest, refresh, row_of
 from tests.world import MakeWorld, World, labels, words
 
@@ -388,3 +389,24 @@ async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -
     assert len(world.api.asked("monitor/scan")) == 3
     await world.settled()
     assert labels(shown)[0] == "Rescan all broken"
+
+
+async def test_what_another_process_released_can_be_taken_again(world: World) -> None:
+    world.api.add_many(2, days=-1, valid=False, ssl_fingerprint="ab" * 32)
+    shown = await digest(world)
+    await world.press("Rescan", on=shown)
+    await world.settled()
+    async with world.running_bot() as other:
+        world.bots.reverse()  # Ann's requests go on reaching the first one
+        world.playground.events_url = f"http://127.0.0.1:{world.bot.port}{EVENTS_PATH}"
+        for _ in range(2):
+            await world.press("I'll take it", on=shown)
+            await world.settled()
+            assert await other.records.marks.release([101, 102]) == {101, 102}
+            await other.records.refresh_rules()
+            await other.scheduler._refresh(other.records)
+        for _ in range(2):
+            await world.say("/ssl take 101")
+            await world.settled()
+            assert await other.records.marks.release([101]) == {101}
+        world.bots.reverse()

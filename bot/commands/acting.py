@@ -125,14 +125,13 @@ async def take(call: Call, which: One) -> Message:
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
+    await call.records.reread()  # another process may have released it
     now, name = call.now(), await call.who()
-    if is_fine(row, now, call.rules):
-        said = "Not taken: it was fine at its last scan."
+    fine = is_fine(row, now, call.rules)
+    if fine or has_mark(call, row, "mine"):
+        said = "Not taken: it was fine at its last scan." if fine else "You took it already."
         return replace(_card(call, row, said=said), changed=())
-    if has_mark(call, row, "mine"):
-        return replace(_card(call, row, said="You took it already."), changed=())
-    claim = new_claim(row, call.asker, name, now, call.rules)
-    (stands,) = await call.records.marks.take([claim])
+    (stands,) = await call.records.marks.take([new_claim(row, call.asker, name, now, call.rules)])
     await call.records.reread()
     if stands.user != call.asker:
         card = _card(call, row, said=mark_cards.taken_by_another(stands, now))
@@ -159,6 +158,7 @@ async def release(call: Call, which: One) -> Message:
 async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
+    await call.records.reread()
     bad = [r for r in rows if not (is_fine(r, now, call.rules) or has_mark(call, r, "mine"))]
     new = [new_claim(row, call.asker, name, now, call.rules) for row in bad]
     stand = await call.records.marks.take(new)
