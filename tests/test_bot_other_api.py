@@ -1,5 +1,6 @@
 """What the bot does with monitor IDs once it uses another API, account or key."""
 
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import cast
@@ -129,6 +130,26 @@ async def test_no_form_opens_for_the_ids_of_another_api(no_bot: World) -> None:
         await no_bot.card("Nothing was done: the API or its key has changed")
         await no_bot.settled()
         assert no_bot.slack.modal(ANN) is None
+
+
+async def test_no_button_of_home_acts_on_the_ids_of_another_api(no_bot: World) -> None:
+    no_bot.api.add_many(2, days=-1, valid=False, ssl_fingerprint="ab" * 32)
+    async with no_bot.running_bot():
+        home = await no_bot.open_home("`h0.demo.test`")
+        old = copy.deepcopy(home)
+        await no_bot.settled()
+    new_account(no_bot)
+    async with no_bot.running_bot():
+        await no_bot.settled()
+        await no_bot.press("Rescan", on=old)
+        await no_bot.modal("Nothing was done: the API or its key has changed")
+        await no_bot.home(f"`{HOST}`")
+        await no_bot.settled()
+        assert scanned(no_bot) == []
+
+        await no_bot.press("Rescan", on=home, row="101")
+        await no_bot.settled()
+        assert sorted(scanned(no_bot)) == ["h1.demo.test", OTHER]
 
 
 async def test_a_new_key_alone_changes_neither_marks_nor_buttons(no_bot: World) -> None:

@@ -41,7 +41,7 @@ class Call:
     exists. `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or
     `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command,
     target and result) and returns whether that worked. `share` is the line that runs this again, if
-    the answer is private and can be shared. `posted` is when a pressed button's message was posted.
+    the answer is private and can be shared. `posted` is when a pressed button was posted.
     """
 
     api: SSLMonitor

@@ -272,11 +272,12 @@ class SlackBot:
             command = sub
             request = replace(request, argument=" ".join(request.words[1:]))
         surface = self._surface(request)
+        is_old = bool(request.view) and self._records.has_other_ids(request.posted)
         if command is None or (request.shares and not command.shares):
             await self._tell(surface, request, self._router.unknown(verb, request.words))
         elif request.draft is not None or (request.typed and command.wants_form(request.words)):
             await self._open_form(surface, request, command)
-        elif request.origin is Origin.HOME and request.verb not in IN_ROW:
+        elif request.origin is Origin.HOME and (request.verb not in IN_ROW or is_old):
             await self._answer_home(request, command)
         else:
             surface = await self.views.on_top(surface, request) if request.stacks else surface
@@ -372,7 +373,7 @@ class SlackBot:
             audit=functools.partial(self._audit, request),
             share=f"{command.words} {request.argument}".strip() if can_share else "",
             watches=self._watches,
-            posted=request.source.at if request.source else None,
+            posted=request.posted,
         )
 
     async def _post(self, surface: Surface, user: str, message: Message) -> Address:
@@ -437,12 +438,11 @@ class SlackBot:
 
 
 def _binding(command: Command) -> Bind:
-    def bind(request: Request) -> tuple[list[Any], dict[str, Any]]:
-        if request.typed:
-            return command.bind_words(request.words)
-        return command.bind_argument(request.argument)
-
-    return bind
+    return lambda request: (
+        command.bind_words(request.words)
+        if request.typed
+        else command.bind_argument(request.argument)
+    )
 
 
 async def _on_link(ack: AsyncAck) -> None:

@@ -60,9 +60,13 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """An open modal, or a Home tab: its blocks, its page number, and the block of a press."""
+    """An open modal, or a Home tab: its blocks, its page number, and the block of a press.
+
+    `at` is when it was opened or last changed, by Slack's clock.
+    """
 
     id: str
+    at: datetime | None = None
     page: int = 0
     blocks: tuple[Block, ...] = ()
     block_id: str = ""
@@ -117,6 +121,11 @@ class Request:
     def typed(self) -> bool:
         """Whether the command was typed, so that its words may be abbreviated or misspelled."""
         return self.origin in {Origin.SLASH_COMMAND, Origin.MENTION}
+
+    @property
+    def posted(self) -> datetime | None:
+        """When the message or view was posted whose button was pressed, if known."""
+        return self.view.at if self.view else self.source.at if self.source else None
 
     @property
     def press(self) -> tuple[object, ...] | None:
@@ -342,11 +351,14 @@ def _channel(body: Body) -> str:
 
 
 def _view(view: Body, block_id: str = "") -> View:
+    # Slack's hash begins with a time in whole seconds
+    known = re.match(r"[0-9]{1,11}(?=\.)", str(view.get("hash", "")))
+    at = datetime.fromtimestamp(int(known[0]) + 1, UTC) if known else None
     if view.get("type") != "home":
-        return View(str(view["id"]))
+        return View(str(view["id"]), at)
     page = str(view.get("private_metadata") or "0")
     blocks = tuple(view.get("blocks") or ())
-    return View(str(view["id"]), int(page) if page.isdecimal() else 0, blocks, block_id)
+    return View(str(view["id"]), at, int(page) if page.isdecimal() else 0, blocks, block_id)
 
 
 def _source(body: Body, container: Body, action: Body) -> Source:

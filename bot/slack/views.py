@@ -110,9 +110,8 @@ class Views:
         if refusal := self._access.refusal_known(request.asker):
             await surface.refuse(refusal)
             return
-        posted = request.source.at if request.source else None
         by_id = any(each.usage == "ID…" for each in command.parameters)
-        if by_id and self._records.has_other_ids(posted):
+        if by_id and self._records.has_other_ids(request.posted):
             await surface.refuse(replies.failure(OtherAPI()))
             return
         if any(each.name == "whom" for each in command.parameters):
