@@ -67,7 +67,7 @@ def _row(
         "scanned_at": scanned,
         "verdict": "valid",
         "message": "Valid",
-        "not_before": end - lifetime * DAY,
+        "not_before": min(end - lifetime * DAY, NOW - DAY),  # or it would not be valid yet
         "not_after": end,
         "renewal": asked and renewal_column(asked),
     }
