@@ -116,6 +116,21 @@ async def test_buttons_with_ids_alone_stop_working_with_another_api(
         assert OTHER in scanned(no_bot)
 
 
+async def test_buttons_with_ids_alone_wait_until_the_api_can_be_asked(no_bot: World) -> None:
+    shown = await old_digest(no_bot)
+    no_bot.settings = replace(no_bot.settings, api_key=Secret("another-key"))  # not valid yet
+    async with no_bot.running_bot():
+        await no_bot.settled()
+        await no_bot.press("Rescan all broken", on=shown)
+        await no_bot.card("KEY REFUSED")
+        await no_bot.settled()
+        new_account(no_bot)
+        await no_bot.press("Rescan all broken", on=shown)
+        await no_bot.card("Nothing was done: the API or its key has changed")
+        await no_bot.settled()
+        assert scanned(no_bot) == []
+
+
 async def test_no_form_opens_for_the_ids_of_another_api(no_bot: World) -> None:
     button = {"type": "button", "action_id": "ssl:form:below",
               "value": 'note_certificate {"which": "101-103"}',

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type
 from bot.blocks import Address, Form, Message
 from bot.cards import monitor as monitor_cards
 from bot.cards import replies
-from bot.errors import BotError, NotAvailable, NotFound, NotMonitored, OtherAPI, UsageError
+from bot.errors import BotError, NotAvailable, NotFound, NotMonitored, UsageError
 from bot.severity import OTHER_STATES, STATES, Thresholds
 
 if TYPE_CHECKING:  # only for type checking: commands open no connections of their own
@@ -65,8 +65,7 @@ class Call:
 
     async def listed(self) -> MonitorList:
         """All monitors, for a button that has IDs alone. Raises OtherAPI if it is too old."""
-        if self.records.has_other_ids(self.posted):
-            raise OtherAPI
+        await self.records.check_ids(self.api, self.posted, self.now())
         return await self.api.list()
 
     @property

@@ -15,7 +15,7 @@ from sqlalchemy import delete, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import Subscription
-from bot.errors import DatabaseUnavailable
+from bot.errors import DatabaseUnavailable, OtherAPI
 from bot.severity import NET_DAYS, Thresholds, ended_mute, is_fine
 from bot.sighting import Sighting
 from bot.store.database import Database, best_effort
@@ -73,11 +73,18 @@ class Records:
         """What the team has set, as it was last read."""
         self.ids_since: datetime | None = None
         """Since when IDs are, or may be, those of another API or account; None if always."""
-        self._hosts: dict[int, str] = {}
+        self._hosts, self._knows_ids = dict[int, str](), False
 
     def has_other_ids(self, posted: datetime | None) -> bool:
         """Whether the IDs of a message posted then may be another API's or account's."""
         return bool(posted and self.ids_since and posted < self.ids_since)
+
+    async def check_ids(self, api: SSLMonitor, posted: datetime | None, now: datetime) -> None:
+        """Raise OtherAPI for a message that `has_other_ids`. Raises BotError if that is unknown."""
+        if not self._knows_ids:  # the API didn't answer when the bot started
+            await self.forget_others(api, now)
+        if self.has_other_ids(posted):
+            raise OtherAPI
 
     async def thresholds(self) -> dict[str, str]:
         """The team's own rules, by host or pattern: `14d` or `20%`."""
@@ -166,6 +173,7 @@ class Records:
             return [(row.id, str(row.target)) for row in await api.list()]
 
         changed, self.ids_since = await forget_others(self._database, api.source, hosts, now)
+        self._knows_ids = True
         if changed:
             await self.refresh_rules()
 
