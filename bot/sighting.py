@@ -9,7 +9,7 @@ from typing import Self
 
 import msgspec
 
-from bot.api.models import Monitor, MonitorSummary, Name
+from bot.api.models import TOO_EARLY_MESSAGE, WRONG_NAME_MESSAGE, Monitor, MonitorSummary, Name
 
 
 class Sighting(msgspec.Struct, frozen=True):
@@ -62,6 +62,11 @@ class LastSeen(msgspec.Struct, frozen=True, gc=False):
     target: str = ""
     missing: bool = False
     late: bool = False
+
+    def may_have_missed(self, row: MonitorSummary) -> bool:
+        """Whether a certificate that the API calls valid may have had its trouble even then."""
+        same = (self.issuer, self.not_after) == (row.issuer, row.not_after)
+        return same and row.message in {WRONG_NAME_MESSAGE, TOO_EARLY_MESSAGE}
 
 
 @dataclass(frozen=True, slots=True)

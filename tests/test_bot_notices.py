@@ -76,6 +76,18 @@ async def test_a_breakage_and_its_fix_are_each_told_by_the_next_comparison(world
     assert len(told(world)) == 2
 
 
+async def test_a_mismatch_of_a_known_certificate_may_be_older_than_its_notice(world: World) -> None:
+    known, new = (world.api.add(f"{name}.demo.test", days=80) for name in ("known", "new"))
+    notices = await begun(world)
+    world.api.renew(new, days=90, ssl_host_match=False)
+    world.api.rows[known]["ssl_host_match"] = False
+    await notices.tick()
+    old = "1 monitor may have been broken for longer."
+    await world.card("*Newly broken*", "WRONG NAME", "`known.demo.test`", old, by=BEN)
+    card = await world.card("*Newly broken*", "WRONG NAME", "`new.demo.test`", by=BEN)
+    assert old not in words(card)
+
+
 async def test_a_certificate_that_comes_near_its_end_is_told_without_a_scan(world: World) -> None:
     world.api.add(HOST, days=9)
     notices = await begun(world)
@@ -222,7 +234,7 @@ async def test_an_unreadable_row_is_told_daily_and_keeps_no_other_notice_back(wo
     for _ in range(2):
         await notices.tick()
         await world.card("✅ Fixed", "odd.demo.test", by=BEN)
-        first = "1 monitor first seen just now, perhaps broken for longer."
+        first = "1 monitor may have been broken for longer."
         await world.card("Newly broken", "`new.demo.test`", first, by=BEN)
         assert len(told(world)) == 7
     assert (await world.get("/healthz"))[1]["notices"] == "ok"

@@ -90,8 +90,8 @@ NOTICE, HIDDEN, OFFER, ALL_BROKEN = "notice:", "hidden:", "offer:", "all"
 class News:
     """A change of a monitor; `kind` is one of TOLD. A removed monitor has no row.
 
-    `names` are those that its certificate gained and lost. If the monitor is seen for the `first`
-    time, the trouble may be older.
+    `names` are those that its certificate gained and lost. The trouble may be `older` than the last
+    comparison.
     """
 
     kind: str
@@ -99,7 +99,7 @@ class News:
     target: Target
     row: MonitorSummary | None
     names: Names = ((), ())
-    first: bool = False
+    older: bool = False
 
     @property
     def about(self) -> str:
@@ -153,7 +153,8 @@ def compare(
         if is_now.late and not (was and was.late):
             kinds.append("late")
         if not (first or muted):
-            told += [News(kind, row.id, row.target, row) for kind in kinds if kind]
+            old = was is not None and was.may_have_missed(row)
+            told += [News(kind, row.id, row.target, row, older=old) for kind in kinds if kind]
     for row in rows if renamed else ():
         names = renamed.get(row.id) if renamed and row.id in before else None
         if names and row.valid and not mute_of(row, now, rules):
@@ -273,8 +274,7 @@ class Plan:
 
     def _tell(self, kind: str, groups: Sequence[Sequence[News]]) -> None:
         some, since = [each for group in groups for each in group], self._now - OUTAGE_TIME
-        causes = {each.cause for each in some} - {""}
-        goes_on = self._goes_on(kind, causes)
+        goes_on = self._goes_on(kind, causes := {each.cause for each in some} - {""})
         before = sum(
             len(t.members)
             for t in (*self._yesterday, *self._topics)
@@ -312,8 +312,8 @@ class Plan:
         about = frozenset(what for each in news for what in (each.about, each.cause) if what)
         ids, channel = frozenset(each.id for each in news), self._to.channel
         key = f"{self._day} {name} {channel}"
-        if kind == "broken" and (first := sum(each.first for each in news)):
-            said = f"{counted(first, 'monitor')} first seen just now, perhaps broken for longer."
+        if kind == "broken" and (older := sum(each.older for each in news)):
+            said = f"{counted(older, 'monitor')} may have been broken for longer."
             card = replace(card, blocks=(*card.blocks, context(said)))
         topic = Topic(key, channel, kind, about, ids, thread, self._now)
         self._topics.append(topic)

@@ -387,7 +387,7 @@ def first_read(
         if each.kind != "added" or each.row is None:
             found.append(each)
         elif before and (kind := kinds.get(state_of(each.row, now, rules).rank)):
-            found.append(replace(each, kind=kind, first=True))
+            found.append(replace(each, kind=kind, older=True))
     return found
 
 
