@@ -169,6 +169,23 @@ async def test_a_list_drops_unreadable_rows_and_says_so(
     assert "Could not read 2 of 2 monitors in monitor/list: they are counted" in caplog.text
 
 
+async def test_rows_that_share_an_id_are_logged_as_such(
+    responses: aioresponses, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    for rows, count, why in (
+        ([MONITOR, MONITOR | {"host": "b.test"}], 2, "several rows have the ID 888"),
+        ([MONITOR, MONITOR], 2, "several rows have the ID 888"),
+        ([MONITOR], 2, "they are counted, but not listed"),
+        ([MONITOR, MONITOR], 5, "several rows have the ID 888; 3 are counted, but not listed"),
+    ):
+        caplog.clear()
+        responses.get(f"{API}/monitor/list", payload=OK | {"list": rows, "count": count})
+        assert len(await door(session).list()) == 1
+        assert caplog.messages == [
+            f"Could not read {count - 1} of {count} monitors in monitor/list: {why}"
+        ]
+
+
 async def test_an_empty_list_is_no_failure_but_a_missing_one_is(
     responses: aioresponses, session: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -119,6 +119,13 @@ def test_a_body_that_does_not_mention_success_is_judged_by_its_status() -> None:
 NO_ENVELOPE = [HTML, b"", b'{"success":1,"mess', b"[1]", b"1", b"\xff\xfe", b"[" * 100_000]
 
 
+def test_a_reply_that_can_not_be_read_may_say_when_to_ask_again() -> None:
+    for wait in (900.0, None):
+        with pytest.raises(APIUnreachable) as unread:
+            judge(Reply(503, b"<html>", wait))
+        assert unread.value.retry_after == wait
+
+
 def test_a_body_that_is_not_the_apis_is_judged_by_its_status() -> None:
     kinds: dict[int, type[BotError]] = {
         200: APIUnreachable,

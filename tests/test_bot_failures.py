@@ -10,6 +10,7 @@ import pytest
 from bot.playground.faults import Faults, dropped_connection, http_answer, rate_limit, refusal
 from bot.playground.objects import ANN, BEN, BOT_USER, CERTS, Json
 from bot.slack import calls
+from tests.stub_api import Fault
 from tests.world import World, labels, words
 
 LONG_AGO = "Mon, 23 Nov 2020 07:30:01 GMT"
@@ -58,6 +59,12 @@ async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World)
     await world.ask("/ssl status 999", "NOT FOUND* · `#999`", "/ssl list", "req-404")
     world.api.answer("monitor/list", 429, {"Retry-After": "100"})
     await world.ask("/ssl list", "TOO MANY REQUESTS", "Try again in 100 s")
+    for message in ("", "maintenance"):
+        calls = len(world.api.calls)
+        body: Json = {"code": 503, "message": message} if message else {}
+        world.api._queue("monitor/list", Fault(body, 503, {"Retry-After": "900"}))
+        card = await world.ask("/ssl list", "Try again in 900 s")
+        assert (len(world.api.calls) - calls, "a minute" in words(card)) == (1, False)
     world.api.refuse("account", 500, "the *database* is <!here> away", times=3)
     card = await world.ask("/ssl account", "REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)

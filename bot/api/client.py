@@ -380,13 +380,13 @@ class SSLMonitor:
 
     def _worth_another_try(self, error: Exception) -> bool | float:
         """Whether a read may be retried, and after how many seconds if the server said so."""
-        if isinstance(error, APIRefused) and error.code == 429:
-            if error.retry_after is None:
-                return True
-            return error.retry_after <= self._deadline and error.retry_after
         if isinstance(error, APIRefused):
-            return error.code >= 500
-        return isinstance(error, APIUnreachable) and not isinstance(error, Misdirected)
+            if error.code != 429 and error.code < 500:
+                return False
+        elif not isinstance(error, APIUnreachable) or isinstance(error, Misdirected):
+            return False
+        wait = error.retry_after
+        return True if wait is None else wait <= self._deadline and wait
 
     def _monitor(self, fields: Fields, *, written: bool = False) -> Monitor:
         return readable(
@@ -399,7 +399,7 @@ class SSLMonitor:
         count = count_of(fields)
         rows = raw_rows(fields, count)
         read, first = MonitorList(), dict[int, MonitorSummary]()
-        lost, twice, which = 0, 0, ""
+        lost, twice, which, again = 0, 0, "", ""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             await asyncio.sleep(0)
             for row in rows[start : start + ROWS_AT_ONCE]:
@@ -412,12 +412,16 @@ class SSLMonitor:
                 known = first.setdefault(summary.id, summary)  # one ID, one monitor
                 if known is summary:
                     read.append(summary)
-                elif known != summary:
-                    twice += 1
+                else:
+                    again = again or f"several rows have the ID {summary.id}"
+                    twice += known != summary
         read.unreadable = max(lost + twice, (count or 0) - len(read))
         read.incomplete, read.asked = read.unreadable > lost, asked
         if read.unreadable:
-            lost, why = read.unreadable, which or "they are counted, but not listed"
+            lost, missing = read.unreadable, max(0, (count or 0) - len(rows))
+            who = "they" if missing == lost else missing
+            unlisted = f"{who} are counted, but not listed" if missing else ""
+            why = "; ".join(filter(None, (which, again, unlisted)))
             of = lost + len(read)
             log.warning("Could not read %d of %d monitors in monitor/list: %s", lost, of, why)
         return read

@@ -117,7 +117,9 @@ def _unusable(reply: Reply) -> APIRefused | APIUnreachable:
             f"Something other than the SSLmonitor API answered (HTTP status {status}). "
             "Check its address."
         )
-    return APIUnreachable(f"The SSLmonitor API's answer can't be read (HTTP status {status}).")
+    silent = APIUnreachable(f"The SSLmonitor API's answer can't be read (HTTP status {status}).")
+    silent.retry_after = reply.retry_after
+    return silent
 
 
 def value(fields: Fields, name: str) -> Any:

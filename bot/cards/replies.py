@@ -94,12 +94,9 @@ def usage_error(error: UsageError, example: str) -> Message:
 def needs_form(command: str) -> Message:
     """A button that opens the form for missing words, where no form can open by itself."""
     about = f"Open the form for /ssl {command}"
-    return reply(
-        "📝",
-        "MORE DETAILS NEEDED",
-        f"Enter them in the form for `/ssl {command}`.",
-        actions(button("Open the form", "form", command, about=about, style="primary")),
-    )
+    press = button("Open the form", "form", command, about=about, style="primary")
+    said = f"Enter them in the form for `/ssl {command}`."
+    return reply("📝", "MORE DETAILS NEEDED", said, actions(press))
 
 
 def hello() -> Message:
@@ -154,8 +151,7 @@ def failure(error: BotError, *, host: str = "") -> Message:
                 error,
             )
         case APIRefused(code=429):
-            wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
-            return _refused("TOO MANY REQUESTS", f"Try again in {wait}.", error, host)
+            return _refused("TOO MANY REQUESTS", _again(error), error, host)
         case APIRefused():
             return _other_refusal(error, host)
         case APIUnreachable():
@@ -169,9 +165,8 @@ def _other_refusal(error: APIRefused, host: str) -> Message:
         return _refused("SSLMONITOR FAILED", _unconfirmed(error), error, host)
     said = safe(error.message, 300).rstrip(".")
     answer = f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
-    if error.code == 503:
-        answer += " Try again in a minute."
-    return _refused("REFUSED", answer, error, host)
+    again = f" {_again(error)}" if error.code == 503 else ""
+    return _refused("REFUSED", f"{answer}{again}", error, host)
 
 
 def _other_failure(error: BotError, host: str) -> Message:
@@ -233,11 +228,16 @@ def _stated(text: str, limit: int) -> str:
     return f"{safe(text, limit).rstrip('.')}."
 
 
+def _again(error: BotError) -> str:
+    wait = f"{math.ceil(error.retry_after):,} s" if error.retry_after else "a minute"
+    return f"Try again in {wait}."
+
+
 def _unconfirmed(error: APIRefused | APIUnreachable) -> str:
     if error.maybe_done:
         advice = "It may have gone through; check `/ssl list` before you retry."
     else:
-        advice = "Try again in a minute. If this keeps happening, check `/ssl ping`."
+        advice = f"{_again(error)} If this keeps happening, check `/ssl ping`."
     return f"{_stated(error.message, 250)} {advice}"
 
 
