@@ -2,11 +2,14 @@
 
 import asyncio
 import copy
+from collections.abc import Sequence
 
 import pytest
 
 from bot.playground.objects import ANN, BEN, CERTS
+from bot.sighting import Claim
 from bot.slack.transport import EVENTS_PATH
+from bot.store.marks import MarkStore
 from tests.test_bot_rows import digest, refresh, row_of
 from tests.world import MakeWorld, World, labels, words
 
@@ -42,6 +45,23 @@ async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World)
     await world.settled()
     lines = [m.text for m in world.seen(by=BEN) if "has taken ten" in m.text]
     assert len(set(lines)) == 1
+
+
+async def test_one_person_who_takes_a_monitor_at_two_places_at_once_is_announced_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = world.api.add(HOST, days=-1, valid=False)
+    take, all_tried = MarkStore.take, asyncio.Barrier(2)
+
+    async def take_together(store: MarkStore, made: Sequence[Claim]) -> list[Claim]:
+        await all_tried.wait()  # each has read that nobody has it
+        return await take(store, made)
+
+    monkeypatch.setattr(MarkStore, "take", take_together)
+    await asyncio.gather(*(world.say(f"/ssl take {number}") for _ in range(2)))
+    await world.settled()
+    assert sum("has taken" in m.text for m in world.seen(by=BEN)) == 1
+    assert sum("You took it already." in words(m) for m in world.seen()) == 1
 
 
 async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:

@@ -26,7 +26,6 @@ from bot.commands.lookup import (
     One,
     Selector,
     find,
-    has_mark,
     host_pattern,
     router,
     several,
@@ -125,17 +124,18 @@ async def take(call: Call, which: One) -> Message:
     row = await _one(call, which)
     if isinstance(row, Message):
         return replace(row, changed=())
-    await call.records.reread()  # another process may have released it
     now, name = call.now(), await call.who()
-    fine = is_fine(row, now, call.rules)
-    if fine or has_mark(call, row, "mine"):
-        said = "Not taken: it was fine at its last scan." if fine else "You took it already."
+    if is_fine(row, now, call.rules):
+        said = "Not taken: it was fine at its last scan."
         return replace(_card(call, row, said=said), changed=())
-    (stands,) = await call.records.marks.take([new_claim(row, call.asker, name, now, call.rules)])
+    claim = new_claim(row, call.asker, name, now, call.rules)
+    (stands,) = await call.records.marks.take([claim])
     await call.records.reread()
     if stands.user != call.asker:
         card = _card(call, row, said=mark_cards.taken_by_another(stands, now))
         return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
+    if stands is not claim:
+        return replace(_card(call, row, said="You took it already."), changed=())
     return await _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
 
 
@@ -158,17 +158,15 @@ async def release(call: Call, which: One) -> Message:
 async def take_certificate(call: Call, *ids: Annotated[int, "ID…"]) -> Message:
     """Take all monitors that share a row, since they have one certificate."""
     rows, now, name = await _same_row(call, ids), call.now(), await call.who()
-    await call.records.reread()
-    bad = [r for r in rows if not (is_fine(r, now, call.rules) or has_mark(call, r, "mine"))]
+    bad = [row for row in rows if not is_fine(row, now, call.rules)]
     new = [new_claim(row, call.asker, name, now, call.rules) for row in bad]
     stand = await call.records.marks.take(new)
-    others = {claim.monitor_id: claim.name for claim in stand if claim.user != call.asker}
-    mine = [row.target for row in bad if row.id not in others]
+    ours = set(map(id, new))
+    others = {c.monitor_id: f"already taken by {c.name}" for c in stand if c.user != call.asker}
+    took = others | {c.monitor_id: "taken" for c in stand if id(c) in ours}
+    mine = [row.target for row in bad if took.get(row.id) == "taken"]
     await call.records.reread()
-    changed = [
-        (str(row.target), f"already taken by {others[row.id]}" if row.id in others else "taken")
-        for row in bad
-    ]
+    changed = [(str(row.target), took[row.id]) for row in bad if row.id in took]
     line = mark_cards.taken_line(name, mine[0], len(mine) - 1) if mine else ""
     return await _one_certificate(call, rows, line, changed)
 

@@ -1,11 +1,12 @@
 """Claims, mutes, notes and runbooks."""
 
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.sighting import Claim, Marks, Mute
@@ -26,26 +27,33 @@ class MarkStore:
         self._database = database
 
     async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
-        """Take monitors, and return their claims; some may be other people's, who were faster."""
+        """Take monitors, and return their claims: those given, or older ones that stand.
+
+        All are one person's.
+        """
+        made = {claim.monitor_id: claim for claim in claims_made}
+        mark = uuid.uuid4().hex  # what this write makes has no other name until its end
         rows = {
-            claim.monitor_id: {
-                "monitor_id": claim.monitor_id,
+            number: {
+                "monitor_id": number,
                 "user_id": claim.user[:40],
-                "user_name": claim.name[:100],
+                "user_name": mark,
                 "at": claim.at,
                 "renews": claim.renews,
             }
-            for claim in claims_made
+            for number, claim in made.items()
         }
         if not rows:
             return []
+        name = update(claims).where(claims.c.user_name == mark)
         # An update without a change returns the older claim, and locks it.
         new = self._database.insert(claims)
         new = new.on_conflict_do_update(index_elements=["monitor_id"], set_={"at": claims.c.at})
         in_order = [rows[number] for number in sorted(rows)]  # one order, against deadlocks
         async with self._database.quick_write() as connection:
             stand = (await connection.execute(new.returning(claims), in_order)).all()
-        return [Claim(*row) for row in stand]
+            await connection.execute(name.values(user_name=claims_made[0].name[:100]))
+        return [made[row.monitor_id] if row.user_name == mark else Claim(*row) for row in stand]
 
     async def release(
         self, monitor_ids: Collection[int], *, before: datetime | None = None
