@@ -44,6 +44,30 @@ def row(host: str = "api.example.com", port: int = 443, number: int = 888) -> Mo
     return MonitorSummary(number, Target(host, port), None, "", None, None, None, "", None, None)
 
 
+def test_a_port_after_a_colon_and_a_space_is_a_port() -> None:
+    for host, meant in (
+        ("a.test: 443", "a.test:443"),
+        ("a.test:443", "a.test:443"),
+        ("*.a.test:  8443", "*.a.test:8443"),
+        ("localhost: 8443", "localhost:8443"),
+        ("[::1]: 443", "[::1]:443"),
+    ):
+        assert split(f"status {host}") == ["status", meant]
+        assert split(f"list {host}")[1:] == [meant]
+    assert split("mute a.test: 14 days") == ["mute", "a.test", "14", "days"]
+
+
+def test_each_example_in_the_fault_of_a_port_filter_is_one() -> None:
+    for typed in ("port=0", "port=70000", "port>=x", "port=9-3"):
+        with pytest.raises(ValueError, match="is not a port filter") as fault:
+            Filter.parse(typed)
+        examples = re.findall(r"port[^\s,]+(?:,\d+)?", str(fault.value).partition("Try ")[2])
+        assert len(examples) == 4
+        for example in examples:
+            (word,) = joined([example.strip(".")])
+            assert Filter.parse(word).key == "port"
+
+
 def test_a_time_that_does_not_exist_is_no_host() -> None:
     for word in ("24:00", "9:60"):
         assert digest_words([word, "weekdays", "*.a.test"]) == [

@@ -286,7 +286,8 @@ def _truth(text: str) -> bool:
 
 def _ports(text: str) -> str:
     """A port condition in the API's notation."""
-    fault = ValueError(f"“{text}” is not a port filter. Try 443, !443, 100-200 or >=100.")
+    examples = "port=443,8443, port=!443, port=100-200 or port>=1000"
+    fault = ValueError(f"“{text}” is not a port filter. Try {examples}.")
     if _PORT_LIST.match(text):
         ports = [int(port) for port in text.split(",")]
         if not all(_is_port(port) for port in ports):

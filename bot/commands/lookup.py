@@ -45,10 +45,10 @@ _LINK = re.compile(
 #: A word with a dot inside; it is read once, however long.
 DOTTED = r"(?=[^\s:=<>!]+\.[^\s:=<>!])[^\s:=<>!]++"
 _ADDRESS = r"\[[\da-f:.]+\]|(?:[\da-f]{0,4}:){2,7}[\da-f]{0,4}"
-# People write `example.com 8443`, `example.com on port 8443` or `example.com : 8443` where
+# People write `example.com 8443`, `example.com on port 8443` or `example.com: 8443` where
 # `example.com:8443` is meant, but also `example.com 14 days`.
 _HOST_SPACE_PORT = re.compile(
-    rf"(?<!\S)({_ADDRESS}|{DOTTED}|localhost) +"
+    rf"(?<!\S)({_ADDRESS}|{DOTTED}|localhost):? +"
     r"(?:(?:on )?(?:port|--?p(?:ort)?)[ =:] ?|: ?|\((?:port )?)?(\d{2,5})\)?(?!\S)"
     r"(?! (?:[smhdw]|sec\w*|min\w*|hrs?|hours?|days?|weeks?|months?|%|percent)(?:\s|$))",
     re.IGNORECASE,
