@@ -214,7 +214,8 @@ async def test_the_form_sets_up_a_digest_and_what_can_not_be_read_none(world: Wo
     assert world.bot.slack._records.subscriptions.digests() == []
     assert world.bot.slack._records.subscriptions.notices() == []
 
-    await world.ask("digest here at 09:00", "Type this in the channel", to="D0ANN")
+    for typed in ("digest here at 09:00", "digest here", "/ssl digest here"):
+        await world.ask(typed, "Type this in the channel", to="D0ANN")
 
     await world.say("/ssl digest here", to=GENERAL)
     form = await world.modal("Daily digest")

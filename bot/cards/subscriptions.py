@@ -29,6 +29,8 @@ _NO_COPY = "The bot keeps no copy of the address; `/ssl calendar new` replaces i
 _IDLE = "⚠️ Saved, but no notices are posted: the bot's operator has set `NOTICE_INTERVAL` to 0."
 #: The most options of a select menu (docs.slack.dev, select menu element).
 MAX_OPTIONS = 100
+#: The answer where there is no channel to set up.
+NOT_IN_CHANNEL = "Type this in the channel itself."
 #: What a subscription is called, by kind.
 _NAMES = {DIGEST: "the digest", "notices": "the notices"}
 #: The most channels in a list: each is a block, of which a message has at most 50.

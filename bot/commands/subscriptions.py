@@ -212,7 +212,7 @@ async def _following(call: Call, set_up: Subscription, now: datetime) -> datetim
 def _here(call: Call, kind: str) -> Subscription | None:
     """The subscription of this channel. Raises UsageError outside of channels."""
     if not call.channel or call.channel.startswith("D"):
-        raise UsageError("Type this in the channel itself.")
+        raise UsageError(cards.NOT_IN_CHANNEL)
     return call.records.subscriptions.get(kind, call.channel)
 
 

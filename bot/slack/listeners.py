@@ -305,7 +305,7 @@ class SlackBot:
             async with self._guarded(surface, request):
                 await self.views.open_form(surface, request, command, self._learnt)
         else:
-            await self._tell(surface, request, replies.needs_form(command.words))
+            await self._tell(surface, request, self.views.instead_of_form(command, request))
 
     async def _answer_home(self, request: Request, command: Command) -> None:
         """Home has no place for an answer, so a modal opens for it; then Home is updated."""

@@ -8,9 +8,10 @@ from dataclasses import replace
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.cards import add as add_cards
 from bot.cards import replies, slack_faults
+from bot.cards.subscriptions import NOT_IN_CHANNEL
 from bot.commands.home import Home
 from bot.commands.router import Command
-from bot.errors import OtherAPI, SlackLimited, SlackRefused, SlackUnreachable
+from bot.errors import OtherAPI, SlackLimited, SlackRefused, SlackUnreachable, UsageError
 from bot.slack.access import Access
 from bot.slack.requests import Asker, Origin, Request
 from bot.slack.surfaces import EDIT_PATIENCE, EditablePost, Surface
@@ -103,12 +104,21 @@ class Views:
         self._access = access
         self._home = home
 
+    def instead_of_form(self, command: Command, request: Request) -> Message:
+        """What stands for a form that can't open: its button, or where to type the command."""
+        if _is_elsewhere(command, request):
+            return replies.usage_error(UsageError(NOT_IN_CHANNEL), command.example)
+        return replies.needs_form(command.words)
+
     async def open_form(
         self, surface: Surface, request: Request, command: Command, learnt: Collection[str]
     ) -> None:
         """Open the form of a command, or replace the modal with it."""
         if refusal := self._access.refusal_known(request.asker):
             await surface.refuse(refusal)
+            return
+        if _is_elsewhere(command, request):
+            await surface.refuse(self.instead_of_form(command, request))
             return
         by_id = any(each.usage == "ID…" for each in command.parameters)
         if by_id and self._records.has_other_ids(request.posted):
@@ -245,6 +255,10 @@ class Views:
             await Modal(self._web, asked, place.ts).answer(card)
         else:
             await answer_elsewhere(self._web, asked, card)
+
+
+def _is_elsewhere(command: Command, request: Request) -> bool:
+    return command.name == "digest_here" and request.channel[:1] in {"", "D"}
 
 
 def _working(channel: str = "") -> Block:
