@@ -194,6 +194,12 @@ def test_an_invalid_entry_is_named(allow: str) -> None:
         parse_allow(f"127.0.0.1,{allow}")
 
 
+@pytest.mark.parametrize("allow", ["10.0.0.0/8 b.test", "10.0.0.0/8;b.test", "b.test\nc.test"])
+def test_entries_that_are_not_separated_by_commas_are_told_so(allow: str) -> None:
+    with pytest.raises(ValueError, match="Separate entries by commas"):
+        parse_allow(allow)
+
+
 class Answers:
     """A resolver with prepared answers, the last of which repeats."""
 
