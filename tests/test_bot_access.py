@@ -210,6 +210,13 @@ async def test_while_slack_knows_nobody_they_may_read_but_not_change(world: Worl
     assert world.api.asked("monitor/add") == []
 
 
+async def test_whoever_has_no_name_is_called_by_their_id(world: World) -> None:
+    world.api.add("api.demo.test")
+    world.slack.faults.add("users.info", refusal("internal_error"), times=99)
+    await world.ask(f"{BOT} scan api.demo.test", f"asked by {ANN}", "OK")
+    assert "Somebody" not in "".join(map(words, world.seen()))
+
+
 async def test_while_slack_does_not_list_a_group_nobody_else_may_change(ruled_world: World) -> None:
     ruled_world.slack.faults.add("usergroups.users.list", refusal("missing_scope"), times=9)
 

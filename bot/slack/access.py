@@ -114,9 +114,9 @@ class Access:
         return replies.guest() if known.person.guest else None
 
     async def name_of(self, user: str, otherwise: str) -> str:
-        """A user's name; `otherwise` if Slack doesn't say."""
+        """A user's name; `otherwise`, or else the ID, if Slack doesn't say."""
         person, _ = await self._ask(user)
-        return (person.name if person else "") or otherwise or "Somebody"
+        return (person.name if person else "") or otherwise or user
 
     async def with_names(self, text: str) -> str:
         """The text with `@Ben` for each `<@U0BEN>`, so that showing it notifies nobody."""
