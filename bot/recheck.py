@@ -267,7 +267,7 @@ class Watches:
             reply = recheck_cards.gone_reply(watch.asker, watch.target)
             return Turn(replace(watch, state=GONE), card, reply)
         except BotError as fault:
-            counted = replace(watch, scans=watch.scans + 1)
+            counted = replace(watch, scans=watch.scans + (watch.id in self._checked))
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, fault.retry_after)
         turn = await self._judged(watch, before, row, sighting)

@@ -374,6 +374,20 @@ async def test_a_watch_whose_end_slack_never_takes_is_given_up(world: World) -> 
     assert await world.bot.watches.running() == []
 
 
+async def test_a_watch_counts_no_scan_if_it_could_not_look_for_its_monitor(world: World) -> None:
+    expired(world)
+    card = await watch(world)
+    async with world.running_bot() as heir:
+        world.later(seconds=60)
+        world.api.refuse("monitor/list", 400, "not now")
+        await heir.watches.tick()
+        assert "1 scan, next" in words(card)
+        world.later(minutes=5)
+        await heir.watches.tick()
+        assert "2 scans, next" in words(await world.card("still the old certificate"))
+    assert scans(world) == 2
+
+
 async def test_a_watch_goes_on_while_its_monitor_could_not_be_read(world: World) -> None:
     number = expired(world)
     await watch(world)
