@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bot.api.models import MonitorSummary
 from bot.cards.monitor import argument
-from bot.commands.arguments import Filter, api_filters, digest_words, joined
+from bot.commands.arguments import Filter, apart, api_filters, digest_words, joined
 from bot.commands.lookup import Selector, clean, split
 from bot.commands.named_hosts import hosts_in
 from bot.dates import Selection
@@ -54,6 +54,8 @@ def test_a_port_after_a_colon_and_a_space_is_a_port() -> None:
     ):
         assert split(f"status {host}") == ["status", meant]
         assert split(f"list {host}")[1:] == [meant]
+    for field in ("a.test: 443", "a.test :443", "a.test 443", "<http://a.test|a.test>: 443"):
+        assert apart(field) == ["a.test", "port=443"]  # in a form
     assert split("mute a.test: 14 days") == ["mute", "a.test", "14", "days"]
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from bot.commands.lookup import AND, DOTTED, MARKS, host_pattern
+from bot.commands.lookup import AND, DOTTED, MARKS, clean, host_pattern
 from bot.commands.router import FILLERS
 from bot.dates import in_digits, parse_clock, parse_days, parse_zone
 from bot.errors import UsageError
@@ -420,7 +420,7 @@ def _reads(read: Callable[[str], object], word: str) -> bool:
 
 def apart(text: str) -> list[str]:
     """The words of a form's field: `a.test,b.test:443` as `a.test`, `b.test` and `port=443`."""
-    text = re.sub(r",(?!\d)", " ", text)
+    text = re.sub(r",(?!\d)", " ", clean(text))
     return re.sub(rf"(?<!\S)({DOTTED}):(\d+)(?!\S)", r"\1 port=\2", text).split()
 
 
