@@ -65,6 +65,9 @@ async def test_what_the_api_refuses_is_a_card_that_says_what_to_do(world: World)
         world.api._queue("monitor/list", Fault(body, 503, {"Retry-After": "900"}))
         card = await world.ask("/ssl list", "Try again in 900 s")
         assert (len(world.api.calls) - calls, "a minute" in words(card)) == (1, False)
+    world.api.refuse("account", 503, "Shutting down. Try again in a minute.", times=3)
+    card = await world.ask("/ssl account", "Shutting down. Try again in a minute.")
+    assert words(card).count("Try again") == words(card).count("Shutting down")
     world.api.refuse("account", 500, "the *database* is <!here> away", times=3)
     card = await world.ask("/ssl account", "REFUSED", "error 500", "`req-0815`")
     assert "<!here>" not in words(card)
@@ -109,6 +112,18 @@ async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     await world.card("OK", "asked by Ann", by=BEN)
     await world.settled()
     assert "Scanning 1" not in "".join(map(words, world.seen(by=BEN)))
+
+
+async def test_an_answer_that_slack_limits_once_more_is_not_promised_any_longer(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "PATIENCE_SECONDS", 0.05)
+    world.api.add("api.demo.test")
+    world.slack.faults.add("chat.update", rate_limit(0.1), times=2)
+    await world.ask("/ssl scan api.demo.test", "the channel will see this a little later", "OK")
+    await world.card("only you can see this", "api.demo.test", "OK")
+    await world.settled()
+    assert [m for m in world.seen(by=BEN) if "api.demo.test" in words(m)] == []
 
 
 async def test_a_limit_of_over_a_minute_is_not_waited_out(

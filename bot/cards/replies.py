@@ -165,7 +165,7 @@ def _other_refusal(error: APIRefused, host: str) -> Message:
         return _refused("SSLMONITOR FAILED", _unconfirmed(error), error, host)
     said = safe(error.message, 300).rstrip(".")
     answer = f"SSLmonitor refused the request: {said}." if said else "SSLmonitor gave no reason."
-    again = f" {_again(error)}" if error.code == 503 else ""
+    again = f" {_again(error)}" if error.code == 503 and "Try again" not in said else ""
     return _refused("REFUSED", f"{answer}{again}", error, host)
 
 
