@@ -1,5 +1,6 @@
 """Slack's payloads, read into requests: what was typed, pressed and named."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -33,6 +34,22 @@ PRESSES = [
     ("ssl:watch:below", "888 api.example.com:443", "watch"),
     ("ssl:watch:here", "888 api.example.com:443", "watch"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("hash_", "posted"),
+    [
+        ("1795419000.00a1b2c3", datetime(2026, 11, 23, 7, 30, 1, tzinfo=UTC)),
+        ("156772938.1827394", None),
+        ("W1pvb6PV", None),
+        (None, None),
+    ],
+)
+def test_when_home_was_shown_is_read_if_its_hash_says_so(
+    hash_: str | None, posted: datetime | None
+) -> None:
+    view = {"id": "V1", "type": "home", "hash": hash_}
+    assert read_press(press("ssl:scan:below", "888", view=view)).posted == posted
 
 
 def press(action_id: str, value: str, **more: Any) -> dict[str, Any]:

@@ -351,8 +351,8 @@ def _channel(body: Body) -> str:
 
 
 def _view(view: Body, block_id: str = "") -> View:
-    # Slack's hash begins with a time in whole seconds
-    known = re.match(r"[0-9]{1,11}(?=\.)", str(view.get("hash", "")))
+    # Slack's hash begins with the time in whole seconds, though Slack promises nothing about it
+    known = re.match(r"1[0-9]{9}(?=\.)", str(view.get("hash", "")))
     at = datetime.fromtimestamp(int(known[0]) + 1, UTC) if known else None
     if view.get("type") != "home":
         return View(str(view["id"]), at)
