@@ -119,7 +119,7 @@ class OtherAPI(BotError):
 
     def __init__(self) -> None:
         changed = "Nothing was done: the API or its key has changed since this was posted."
-        super().__init__(f"{changed} Ask for a new list.")
+        super().__init__(f"{changed} Get a new list with /ssl list.")
 
 
 class APIUnreachable(BotError):

@@ -64,7 +64,7 @@ class LastSeen(msgspec.Struct, frozen=True, gc=False):
     late: bool = False
 
     def may_have_missed(self, row: MonitorSummary) -> bool:
-        """Whether a certificate that the API calls valid may have had its trouble even then."""
+        """Whether its trouble may be older than this: the API calls the same certificate valid."""
         same = (self.issuer, self.not_after) == (row.issuer, row.not_after)
         return same and row.message in {WRONG_NAME_MESSAGE, TOO_EARLY_MESSAGE}
 

@@ -18,8 +18,8 @@ _JOINERS = "\u200c\u200d"
 #: The message of a monitor that the embedded API isn't allowed to scan. Part of the protocol: the
 #: bot recognizes it.
 REFUSED = "The address is refused by this server's rules"
-#: How the messages begin of a host with which no handshake was completed: at one of its addresses,
-#: or after it sent its certificate. Part of the protocol, too.
+#: How messages begin if a handshake was not completed: at one of the host's addresses, or after the
+#: host sent its certificate. Part of the protocol, too.
 NO_HANDSHAKE = (
     *("The connection was ", "The host name could not be resolved", "The proxy ", "The scan timed"),
     *("The server answered with something", "The server could not be reached"),

@@ -121,7 +121,7 @@ async def process(*arguments: str, **environ: str) -> AsyncIterator[asyncio.subp
 
 @asynccontextmanager
 async def forked(*arguments: str, **environ: str) -> AsyncIterator[Process]:
-    """The same, forked."""
+    """`bot …` in a process forked from one that has loaded it, killed at the end."""
     running = await Forked.start(_environment(environ), arguments)
     async with _killed(running):
         yield running
@@ -161,7 +161,7 @@ async def bot_process(
     /,
     **environ: str,
 ) -> AsyncIterator[Process]:
-    """A bot of its own process in this world, ready."""
+    """A bot in its own process in this world, ready."""
     told = environment(world.playground, world.mode, file)
     told |= {"SSLMONITOR_API_URL": world.api.url, "SSLMONITOR_API_KEY": KEY}
     async with begin("run", **(told | environ)) as running:
@@ -172,7 +172,7 @@ async def bot_process(
 
 
 async def ended(running: Process, number: signal.Signals) -> tuple[int, str]:
-    """Send a signal; gives the exit code and the rest of the log. Raises TimeoutError."""
+    """Send a signal; return the exit code and the rest of the log. Raises TimeoutError."""
     running.send_signal(number)
     async with asyncio.timeout(PROMPTLY * slowdown()):
         _, log = await running.communicate()

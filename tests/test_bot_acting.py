@@ -27,7 +27,7 @@ async def test_a_claim_is_announced_and_shown_until_it_is_released(world: World)
     number = world.api.add(HOST, days=-1, valid=False)
     await world.ask(f"/ssl take {HOST}", "Taken by Ann")
     await world.card("🙋 Ann has taken `api.demo.test`.", by=BEN)
-    await world.ask(f"/ssl take {HOST}", "You took it already.")
+    await world.ask(f"/ssl take {HOST}", "You have already taken it.")
     await world.settled()
     assert sum("Ann has taken" in m.text for m in world.seen(by=BEN)) == 1
     await world.ask(f"/ssl take {HOST}", "Ann took it", "They, or you, can release it.", by=BEN)
@@ -61,7 +61,7 @@ async def test_one_person_who_takes_a_monitor_at_two_places_at_once_is_announced
     await asyncio.gather(*(world.say(f"/ssl take {number}") for _ in range(2)))
     await world.settled()
     assert sum("has taken" in m.text for m in world.seen(by=BEN)) == 1
-    assert sum("You took it already." in words(m) for m in world.seen()) == 1
+    assert sum("You have already taken it." in words(m) for m in world.seen()) == 1
 
 
 async def test_a_claim_ends_when_the_monitor_is_fixed(world: World) -> None:

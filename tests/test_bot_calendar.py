@@ -28,7 +28,7 @@ async def test_the_calendar_has_a_day_for_each_renewal_that_other_programs_can_r
     window = {"status": "known", "start": "2026-12-20 12:00", "end": "2026-12-25 12:00"}
     world.api.add("b.demo.test", **same, renewal=window)
     world.api.add("c.demo.test", days=-3, valid=False, ssl_issuer="X\r\nEND:VCALENDAR; A\\, B")
-    for end in (None, "0001-01-01 00:00", "9999-12-31 23:59"):  # these are no dates to plan for
+    for end in (None, "0001-01-01 00:00", "9999-12-31 23:59"):  # not dates to plan for
         world.api.add("none.demo.test", ssl_expire_date_end=end)
     odd = world.api.add("odd.demo.test")
     world.api.rows[odd]["port"] = None

@@ -128,7 +128,7 @@ async def test_a_threshold_counts_at_once_or_is_explained(world: World) -> None:
     await world.card("Renewal of `*.demo.test` is due when 60 days are left.")
     await world.ask("/ssl status api.demo.test", "DUE", "in 45 days")
     await world.say("/ssl warn *.demo.test default")
-    await world.card("`*.demo.test` uses the default threshold again.")
+    await world.card("`*.demo.test` uses the default threshold again where no other one applies.")
     await world.ask("/ssl status api.demo.test", "OK", "in 45 days")
     assert [m.ephemeral_for for m in world.seen() if "default threshold again" in words(m)] == [ANN]
 
@@ -145,11 +145,11 @@ async def test_removing_a_threshold_says_which_one_applies_to_the_host(world: Wo
     world.api.add("api.demo.test", days=45.5)
     await world.say("/ssl warn *.demo.test 3d")
     await world.ask("/ssl warn api.demo.test 60d", "is due when 60 days are left")
-    await world.ask("/ssl warn api.demo.test default", "Another one applies to it: 3d.")
-    said = "had no threshold of its own, so none was removed. Another one applies to it: 3d."
+    await world.ask("/ssl warn api.demo.test default", "Another one still applies to it: 3d.")
+    said = "has no threshold of its own. Another one applies to it: 3d."
     await world.ask("/ssl warn api.demo.test default", said)
     await world.ask("/ssl warn *.demo.test default", "uses the default threshold again")
-    await world.ask("/ssl warn *.demo.test default", "so none was removed.")
+    await world.ask("/ssl warn *.demo.test default", "Nothing to remove: `*.demo.test` has no")
     assert [words(m).count("Ann removed the threshold") for m in world.seen()].count(2) == 2
 
 
@@ -172,9 +172,9 @@ async def test_the_whole_list_comes_as_a_csv_or_the_card_says_why_not(world: Wor
 
     world.slack.faults.add("files.completeUploadExternal", dropped_connection())
     await world.press("CSV", on=card)
-    doubt = await world.card("Slack did not confirm that the file was delivered.", to="D0ANN")
+    doubt = await world.card("Slack did not confirm that the CSV file", to="D0ANN")
     assert "Here is the list" not in words(doubt)
-    assert "the list of 12 monitors" in words(doubt)
+    assert "the list of 12 monitors was delivered. If the file isn't here" in words(doubt)
 
 
 async def test_the_csv_has_what_the_list_has(world: World) -> None:

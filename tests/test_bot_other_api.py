@@ -23,14 +23,14 @@ async def no_bot(make_world: MakeWorld) -> AsyncIterator[World]:
 
 
 def new_key(world: World) -> None:
-    """Let the API, and the next bot, have another key; two minutes pass."""
+    """Give the API and the next bot another key, two minutes later."""
     cast("Clock", world.clock).move(minutes=2)
     world.api.key = "another-key"
     world.settings = replace(world.settings, api_key=Secret("another-key"))
 
 
 def new_account(world: World) -> None:
-    """Let the IDs be other monitors': the first one's host has the last ID."""
+    """Let the first ID belong to another host; its old host gets a new ID."""
     new_key(world)
     first = min(world.api.rows)
     row = dict(world.api.rows[first])
@@ -106,7 +106,7 @@ async def test_buttons_with_ids_alone_stop_working_with_another_api(
         await no_bot.settled()
         assert "Rescan all broken" in labels(shown)
         await no_bot.press("Rescan all broken", on=shown)
-        await no_bot.card("Nothing was done: the API or its key has changed", "Ask for a new list.")
+        await no_bot.card("Nothing was done: the API or its key has changed", "/ssl list")
         await no_bot.settled()
         assert scanned(no_bot) == []
 

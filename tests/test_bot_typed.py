@@ -131,7 +131,7 @@ async def test_what_is_no_filter_is_read_as_a_part_of_a_name(world: World) -> No
     for typed in ("expired yesterday", "expired 3 days ago", "due today"):
         await world.ask(f"/ssl list {typed}", "NOT UNDERSTOOD", help_)
     await world.ask("/ssl list expired mail", "No monitors match `expired` and `host=*mail*`.")
-    said = "No monitors match `expired` or `unreachable` and `valid=true`."
+    said = "No monitors match `expired` or `unreachable`, and `valid=true`."
     await world.ask("/ssl list expired unreachable valid=true", said)
 
 

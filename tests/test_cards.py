@@ -106,7 +106,7 @@ def assert_reads_safely(message: Message) -> None:
         if isinstance(each.get(key), str)
     }
     for text in {*marked, message.text, *spoken}:
-        if not text.replace("\n", "").isprintable():  # no more than a quick look
+        if not text.replace("\n", "").isprintable():  # a quick check first
             hidden = {c for c in text if unicodedata.category(c)[0] == "C"} - {"\n"}
             assert not hidden, text
 

@@ -17,7 +17,7 @@ def fill(connection: Connection) -> None:
     count = select(func.count())
     empty = [name for name in names if not connection.scalar(count.select_from(table(name)))]
     found = MetaData()
-    found.reflect(connection, only=empty)  # to look at all columns of all tables takes seconds
+    found.reflect(connection, only=empty)  # looking at all columns of all tables takes seconds
     for each in found.sorted_tables:
         if each.name in empty:
             connection.execute(insert(each).values(row_of(each)))

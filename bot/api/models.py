@@ -140,7 +140,7 @@ class MonitorList(list[MonitorSummary]):
 
     `unreadable` counts the monitors that the API has but that could not be read: malformed rows,
     and rows that are counted but missing. As long as there are any, nobody may conclude that all is
-    well. It is `incomplete` if rows are missing, or two rows have one ID. `asked` is as in them.
+    well. It is `incomplete` if rows are missing, or two rows have one ID. `asked` is as in a row.
     """
 
     def __init__(self, rows: Iterable[MonitorSummary] = (), unreadable: int = 0) -> None:
@@ -301,9 +301,9 @@ def read_target(host: str, port: Any) -> Target:
 
 #: The longest host name in DNS, and in the database. PostgreSQL can't store NUL.
 LONGEST_HOST = 253
-#: What is wrong with a certificate that the API calls valid, but not for its host.
+#: The message if the API calls a certificate valid that doesn't match its host.
 WRONG_NAME_MESSAGE = "Host name mismatch: the certificate is for other names"
-#: What is wrong with a certificate that begins later, though the API calls it valid.
+#: The message if the API calls a certificate valid before its first day.
 TOO_EARLY_MESSAGE = "Not yet valid"
 #: The most that the clock of an API may be ahead of ours.
 AHEAD = timedelta(minutes=5)
@@ -319,7 +319,7 @@ def read_summary(raw: Any, offset: timedelta, asked: datetime | None = None) -> 
     valid, message = wire.ssl_valid, wire.ssl_message or ""
     start = read_date(wire.ssl_expire_date_start, offset)
     end = read_date(wire.ssl_expire_date_end, offset)
-    if valid and wire.ssl_host_match is False:  # the chain may be all that it means by valid
+    if valid and wire.ssl_host_match is False:  # the API may have checked the chain alone
         valid, message = False, WRONG_NAME_MESSAGE
     elif valid and asked and start and start - asked > AHEAD and (end is None or start < end):
         valid, message = False, TOO_EARLY_MESSAGE
@@ -390,7 +390,7 @@ def lost_row(row: msgspec.Raw, fault: Exception) -> str:
 
 
 def count_of(fields: dict[str, msgspec.Raw]) -> int | None:
-    """How many monitors the reply says it lists; None if it doesn't say, or no such number."""
+    """How many monitors the reply says it lists; None if it gives no usable count."""
     try:
         count = msgspec.json.decode(fields["count"], type=int, strict=False)
     except (KeyError, ValueError):

@@ -90,8 +90,8 @@ NOTICE, HIDDEN, OFFER, ALL_BROKEN = "notice:", "hidden:", "offer:", "all"
 class News:
     """A change of a monitor; `kind` is one of TOLD. A removed monitor has no row.
 
-    `names` are those that its certificate gained and lost. The trouble may be `older` than the last
-    comparison.
+    `names` are those that its certificate gained and lost. If it is `older`, the trouble may have
+    begun before the last comparison.
     """
 
     kind: str

@@ -229,10 +229,11 @@ def csv_text(number: int, lost: int = 0) -> str:
 
 
 def csv_in_doubt(number: int, lost: int = 0) -> str:
-    """Instead of that sentence, if Slack may not have the file."""
+    """What replaces `csv_text` if Slack may not have the file."""
     but = f" {unreadable(lost)} and aren't included." if lost else ""
-    file = f"a CSV file with the list of {counted(number, 'monitor')}"
-    return f"⚠️ Slack did not confirm that the file was delivered. It is {file}.{but}"
+    file = f"the CSV file with the list of {counted(number, 'monitor')}"
+    again = "If the file isn't here, ask for it again."
+    return f"⚠️ Slack did not confirm that {file} was delivered.{but} {again}"
 
 
 def csv_needs_scope() -> Message:

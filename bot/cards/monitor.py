@@ -167,7 +167,7 @@ def row_facts(row: MonitorSummary, state: State, now: datetime, rules: Threshold
         known = "expiry date could not be read" if row.valid else "last scan gave no verdict"
         return [f"The {known}"]
     if state is NOT_ALLOWED:
-        return ["The embedded API may not scan this address", "This address may not be scanned"]
+        return ["The embedded API isn't allowed to scan this address", "Scanning it isn't allowed"]
     if end is None or state.rank is Rank.BROKEN:
         return _broken(row, state, now)
     left, day = days_text(days_left(end, now)), date(end, "{date_short}")
@@ -204,7 +204,7 @@ def _sentence(row: MonitorSummary, now: datetime, rules: Thresholds) -> str:
     if state is NEVER_SCANNED:
         return "No scan has run yet."
     if state is NOT_ALLOWED:
-        return "The embedded API may not scan this address."
+        return "The embedded API isn't allowed to scan this address."
     if row.not_after is None and row.valid:
         return "It was valid at its last scan, but its expiry date could not be read."
     if row.not_after is None:
@@ -409,7 +409,7 @@ def thresholds(rules: Mapping[str, str]) -> Message:
 def warned(
     name: str, rule: str, announce: str, matching: int | None = None, other: str = ""
 ) -> Message:
-    """A threshold was set, or removed (`rule` is empty), after which an `other` may apply.
+    """A threshold was set, or removed (`rule` is empty); an `other` may apply then.
 
     `matching` is the number of monitors that it applies to, None if it isn't known.
     """
@@ -419,9 +419,10 @@ def warned(
         of = "is left" if rule == "1d" else of
         text = f"Renewal of {code(name)} is due when {when} {of}."
     elif other:
-        text = f"{code(name)} has no threshold of its own now. Another one applies to it: {other}."
+        text = f"Removed the threshold of {code(name)}. Another one still applies to it: {other}."
     else:
-        text = f"{code(name)} uses the default threshold again."
+        where = " where no other one applies" if "*" in name else ""
+        text = f"{code(name)} uses the default threshold again{where}."
     if matching == 0:
         text += " No monitor matches it yet."
     return Message(bare(text), (section(f"✅ {text}"),), announce=announce)
@@ -429,7 +430,7 @@ def warned(
 
 def not_warned(name: str, other: str) -> Message:
     """There was no threshold to remove; an `other` may apply."""
-    text = f"{code(name)} had no threshold of its own, so none was removed."
+    text = f"Nothing to remove: {code(name)} has no threshold of its own."
     text += f" Another one applies to it: {other}." if other else ""
     return Message(bare(text), (section(f"🤷 {text}"),), changed=())
 

@@ -424,7 +424,7 @@ def slow(follows: str = "") -> Message:
 
 
 def working(kind: Literal["check", "work", "follows"] = "work") -> Message:
-    """Shown until the answer is there; where that can't replace it, the answer `follows`."""
+    """Shown until the answer is there; `follows` if the answer will be a message of its own."""
     what = {"check": "Checking…", "work": "Working…", "follows": "The result will follow."}[kind]
     return Message(what, (section(f"⏳ {what}"),))
 

@@ -208,7 +208,7 @@ def _events(
 
 
 def _is_day(end: datetime) -> bool:
-    """Whether a certificate has an expiry to plan for: 9999-12-31 is none (RFC 5280, 4.1.2.5)."""
+    """Whether this is a date to plan for: 9999-12-31 means no expiry (RFC 5280, 4.1.2.5)."""
     return FIRST_YEAR <= end.year <= LAST_YEAR
 
 

@@ -135,7 +135,7 @@ async def take(call: Call, which: One) -> Message:
         card = _card(call, row, said=mark_cards.taken_by_another(stands, now))
         return replace(card, changed=((str(row.target), f"already taken by {stands.name}"),))
     if stands is not claim:
-        return replace(_card(call, row, said="You took it already."), changed=())
+        return replace(_card(call, row, said="You have already taken it."), changed=())
     return await _marked(call, row, mark_cards.taken_line(name, row.target), "taken")
 
 

@@ -30,8 +30,8 @@ async def last_seen(
 ) -> tuple[Sighting | None, Target | None]:
     """The last sighting and target of a monitor, before a scan replaces what the API knows.
 
-    If the bot has none, it asks the API, for at most LOOK_SECONDS: the scan matters more. The
-    target may be another one: IDs differ in another API or account.
+    If the bot has none, it asks the API, for at most LOOK_SECONDS: the scan matters more. It
+    returns the target that has the ID now: in another API or account, IDs differ.
     """
     try:
         seen = await call.records.seen(monitor_id)
@@ -71,7 +71,7 @@ def outcome(call: Call, before: Sighting | None, found: Monitor, row: MonitorSum
 
 
 async def keep(call: Call, found: Monitor, row: MonitorSummary) -> None:
-    """Store what is known of a monitor, to compare the next scan with."""
+    """Store what is known of a monitor, for comparison with its next scan."""
     await call.records.see(found.id, Sighting.of(found, row), row.asked or call.now())
 
 

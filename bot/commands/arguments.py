@@ -380,7 +380,7 @@ _ONE_WORD = (
 _ZONE = re.compile(r"[^=]*/[^=]*|[A-Z]{2,4}T|(?:[A-Za-z]{3,4})?[+-]\d{1,2}(?::?\d\d)?")
 
 
-#: What is meant for a time, whether there is such or not: `24:00`, `9:60`.
+#: What is meant as a time of day, even if no such time exists: `24:00`, `9:60`.
 _CLOCK = re.compile(r"\d{1,2}:\d{2}")
 
 

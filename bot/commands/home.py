@@ -65,7 +65,7 @@ class Home:
         return int(known) if known else otherwise
 
     async def page(self, user: str, number: int) -> tuple[tuple[Block, ...], datetime | None]:
-        """A page with the present state, and when the API was asked for that.
+        """A page with the current state, and when the API was asked for it.
 
         Raises none of the API's errors: Home shows them.
         """
@@ -84,9 +84,9 @@ class Home:
         return page, rows.asked
 
     async def changes(self) -> tuple[Block | None, dict[int, MonitorSummary], datetime | None]:
-        """What Home updates after a press: the counts, its monitors, and when they were asked for.
+        """What Home updates after a press: its counts and monitors, and when the API was asked.
 
-        These are None or empty if the API returns no complete list.
+        All are None or empty if the API returns no complete list.
         """
         rows, rules, now = await _or_fault(self._api.list()), self._records.rules, self._clock()
         if isinstance(rows, BotError) or rows.unreadable or not rows:

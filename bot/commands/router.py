@@ -34,14 +34,15 @@ class Call:
     `asker` is the user's ID, `who` returns the name. `channel` is where the answer goes. `show`
     shows a message there at once, and the answer then replaces it. `post` shows it as a message
     that can be edited later: there, near by, or as a direct message. `send_file` sends the asker a
-    file (name, content, a sentence, and another if Slack may lack it) as a direct message. `learnt`
-    is what the bot has found out about the API since it started. `is_shared` asks whether people of
-    other organizations are in the channel (None if Slack doesn't say), and raises SlackRefused if
-    the bot can't see it. `id_to_mention` returns the ID of a user group's `@handle`, or an ID that
-    exists. `channel_named` returns which of some channels has a `#name`. `spend` counts `scans` or
-    `added hosts` toward the asker's limit, and raises TooOften. `audit` records a change (command,
-    target and result) and returns whether that worked. `share` is the line that runs this again, if
-    the answer is private and can be shared. `posted` is when a pressed button was posted.
+    file (name, content, a sentence, and one in its place if Slack may lack the file) as a direct
+    message. `learnt` is what the bot has found out about the API since it started. `is_shared` asks
+    whether people of other organizations are in the channel (None if Slack doesn't say), and raises
+    SlackRefused if the bot can't see it. `id_to_mention` returns the ID of a user group's
+    `@handle`, or an ID that exists. `channel_named` returns which of some channels has a `#name`.
+    `spend` counts `scans` or `added hosts` toward the asker's limit, and raises TooOften. `audit`
+    records a change (command, target and result) and returns whether that worked. `share` is the
+    line that runs this again, if the answer is private and can be shared. `posted` is when a
+    pressed button was posted.
     """
 
     api: SSLMonitor
@@ -64,7 +65,7 @@ class Call:
     posted: datetime | None = None
 
     async def listed(self) -> MonitorList:
-        """All monitors, for a button that has IDs alone. Raises OtherAPI if it is too old."""
+        """All monitors, for a button with only IDs. Raises OtherAPI if the button is too old."""
         await self.records.check_ids(self.api, self.posted, self.now())
         return await self.api.list()
 

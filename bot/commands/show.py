@@ -77,10 +77,11 @@ async def list_(call: Call, *filters: Annotated[Filter, "[FILTER…]"]) -> Messa
 
 
 def _asked_for(filters: Sequence[Filter]) -> str:
-    """The filters, in mrkdwn; of several states, one is enough."""
+    """The filters, as mrkdwn; a monitor needs only one of several states."""
     states = [each for each in filters if each.key == "state" and str(each.value)[0] != "!"]
     others = [code(str(each)) for each in filters if each not in states]
-    return " and ".join(filter(None, [" or ".join(code(str(each)) for each in states), *others]))
+    both = ", and " if len(states) > 1 else " and "
+    return both.join(filter(None, [" or ".join(code(str(each)) for each in states), *others]))
 
 
 async def _in_no_name(call: Call, filters: Sequence[Filter]) -> str:
@@ -114,7 +115,7 @@ async def _matching(call: Call, filters: Sequence[Filter]) -> MonitorList:
 
 
 async def _listed(call: Call, asked: Mapping[str, Any]) -> MonitorList:
-    """What the API lists; whatever is broken counts as not valid, whatever the API calls it."""
+    """What the API lists, but what is broken is never valid, whatever the API calls it."""
     valid, more = asked.get("valid"), MonitorList()
     if valid is False and not await _judges_itself(call):
         more = await call.api.list(**{**asked, "valid": None})
@@ -132,7 +133,7 @@ async def _listed(call: Call, asked: Mapping[str, Any]) -> MonitorList:
 
 
 async def _judges_itself(call: Call) -> bool:
-    """Whether it is the embedded API, which calls valid only what is valid in every way."""
+    """Whether this is the embedded API, which calls valid only what is valid in every way."""
     with suppress(BotError):
         return await call.api.extras.offers(Extra.ATTENTION, hurry=True)
     return False

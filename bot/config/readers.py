@@ -208,7 +208,7 @@ def file(text: str) -> Path | None:
     try:
         if path and not path.is_file():
             raise ValueError("There is no such file.")
-    except OSError:  # the content of the file, say, is no path; or a folder can't be opened
+    except OSError:  # the file's content instead of its path, or a locked folder
         raise ValueError("It can't be opened. Use the path of a file.") from None
     return path
 

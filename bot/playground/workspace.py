@@ -303,7 +303,7 @@ class Workspace:
 
 
 def _copied(value: Any) -> Any:
-    """Copy JSON, in a fraction of the time of `copy.deepcopy`."""
+    """Copy JSON in a fraction of the time that `copy.deepcopy` takes."""
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, list | tuple) else value

@@ -131,7 +131,7 @@ class Tasks:
             log.exception("Background work failed")
 
     async def drain(self, seconds: float) -> None:
-        """Wait for the work, then cancel what is left; its askers are told, or else the log."""
+        """Wait for the work, then cancel the rest: it tells its askers, or logs what it can't."""
         for patience in (seconds, CANCEL_SECONDS, CANCEL_SECONDS / 2):
             if self._running:
                 await asyncio.wait(self._running, timeout=patience)

@@ -296,7 +296,7 @@ class EditablePost:
                 await self._drop(message, aside, again)
 
     async def _drop(self, message: Message, aside: Show, why: object) -> None:
-        """Show the answer to the asker alone; a post that says that work is under way must go."""
+        """Show the answer to the asker alone; delete the post that says that work is under way."""
         log.warning("Could not post or edit a message in %s: %s", self._channel, why)
         self._is_dropped = True
         try:

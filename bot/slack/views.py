@@ -105,7 +105,7 @@ class Views:
         self._home = home
 
     def instead_of_form(self, command: Command, request: Request) -> Message:
-        """What stands for a form that can't open: its button, or where to type the command."""
+        """The answer if a form can't open: a button that opens it, or where to type the command."""
         if _is_elsewhere(command, request):
             return replies.usage_error(UsageError(NOT_IN_CHANNEL), command.example)
         return replies.needs_form(command.words)
@@ -145,7 +145,7 @@ class Views:
         await self._access.admits(modal, request.asker, changes=command.changes)
 
     async def _handles(self, asker: Asker) -> Collection[str]:
-        """The handles of the user groups, for those who may change things, if Slack is fast."""
+        """The handles of the user groups, for those who may change things, if they arrive soon."""
         try:
             async with asyncio.timeout(GROUPS_SECONDS):
                 refused = await self._access.refusal(asker, changes=True)
@@ -287,7 +287,7 @@ async def announce(web: SlackWeb, channel: str, message: Message) -> None:
         await post.answer(line, show, wait)
     except asyncio.CancelledError:
         if post.ts is None:
-            said = "Could not announce or confirm a change in %s before the bot ended: %s"
+            said = "Could not announce a change in %s before the bot ended, or confirm that: %s"
             log.warning(said, channel, line.text)
         raise
     except (SlackRefused, SlackUnreachable) as error:

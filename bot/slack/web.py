@@ -263,7 +263,7 @@ class SlackWeb(SlackCalls):
         """Send somebody a file as a direct message; Slack refuses it without the scope files:write.
 
         The file is uploaded before anything is posted, so that a refusal leaves nothing behind. If
-        Slack may not have it, the `doubt` takes the place of the `text`.
+        Slack may lack the file, `doubt` replaces `text`.
         """
         file = await self._upload(name, content)
         address = await self.post_at(user, Message(text, (section(text),)))

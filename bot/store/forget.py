@@ -58,8 +58,8 @@ async def forget_old(database: Database, now: datetime) -> None:
             await connection.execute(delete(table).where(is_old(now)))
 
 
-#: The keys of the notes that say whose the monitors' IDs are, and since when. A marked monitor's
-#: host has a key of its own: only where notices run, it is among the standings.
+#: The keys of the notes that say which API and account the monitors' IDs belong to, and since when.
+#: A marked monitor's host has its own key, as standings have it only where notices run.
 _API, _SINCE = "api", "api since"
 _SAID = select(notes.c.key, notes.c.value).where(
     notes.c.key.in_([_API, _SINCE]) | notes.c.key.startswith(HOST)
@@ -82,7 +82,7 @@ async def forget_others(
 ) -> tuple[bool, datetime | None]:
     """Forget claims, mutes and sightings of another API's or account's monitors: IDs differ there.
 
-    They stay where an ID still has the host that was stored, since the key alone may have changed.
+    They stay where an ID still has its stored host, since only the key may have changed.
     `hosts` returns the IDs and hosts of all monitors. Returns whether the API, account or key has
     changed, and since when IDs are, or may be, those of other monitors. Raises DatabaseUnavailable,
     and what `hosts` raises.

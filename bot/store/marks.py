@@ -14,7 +14,7 @@ from bot.store.database import Database
 from bot.store.tables import claims, mutes, notes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
-#: What the key of the note with the host of a marked monitor begins with.
+#: How the key of the note with a marked monitor's host begins.
 HOST = "host "
 #: Built once because they run often.
 _ALL = (select(claims), select(mutes), select(remarks))
@@ -29,10 +29,10 @@ class MarkStore:
     async def take(self, claims_made: Sequence[Claim]) -> list[Claim]:
         """Take monitors, and return their claims: those given, or older ones that stand.
 
-        All are one person's.
+        Those given are all one person's.
         """
         made = {claim.monitor_id: claim for claim in claims_made}
-        mark = uuid.uuid4().hex  # what this write makes has no other name until its end
+        mark = uuid.uuid4().hex  # in place of the name, until it is known which are new
         rows = {
             number: {
                 "monitor_id": number,

@@ -72,11 +72,11 @@ class Records:
         self.rules = Thresholds(net_days=net_days)
         """What the team has set, as it was last read."""
         self.ids_since: datetime | None = None
-        """Since when IDs are, or may be, those of another API or account; None if always."""
+        """When IDs became, or may have become, those of another API or account; None if never."""
         self._hosts, self._knows_ids = dict[int, str](), False
 
     def has_other_ids(self, posted: datetime | None) -> bool:
-        """Whether the IDs of a message posted then may be another API's or account's."""
+        """Whether a message posted at this time may have IDs of another API or account."""
         return bool(posted and self.ids_since and posted < self.ids_since)
 
     async def check_ids(self, api: SSLMonitor, posted: datetime | None, now: datetime) -> None:

@@ -14,7 +14,7 @@ from tests.browser.page import ARGUMENTS, DOCS, PREFERENCES, SIZES, DemoThread, 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all of these tests: each would start a browser and the demos."""
+    """Put these tests first, so that one worker gets them: each would start a browser and demos."""
     here = Path(__file__).parent
     items.sort(key=lambda item: here not in item.path.parents)
 

@@ -44,7 +44,7 @@ ARGUMENTS = (
     "--disable-lcd-text",
     "--disable-features=WebUIOmniboxPopup,WebUIOmniboxAimPopup",
 )
-#: The page that it would open first takes as long as a test.
+#: Chromium's own first page takes as long to load as a test.
 PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"]}
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 60.0
@@ -157,7 +157,7 @@ class Page:
         self.wait_for_user(user)
 
     def leave(self) -> None:
-        """Leave the page: else it goes on polling, and only scrolls to another part of itself."""
+        """Leave the page: otherwise it goes on polling, and a new URL changes only its fragment."""
         if self.driver.current_url != "about:blank":
             self.driver.get("about:blank")
 
@@ -171,7 +171,7 @@ class Page:
         self.wait_for_user(user)
 
     def say(self, text: str, field: str = "#composer") -> None:
-        """Paste a line and send it: typed, its letters take as long as all the rest."""
+        """Paste a line and send it: typing each letter takes as long as all the rest."""
 
         def done() -> bool:
             box = self.find(field)
@@ -213,7 +213,7 @@ class Page:
         """The last (or first) matching element that is visible. Raises NoSuchElementException."""
         found = self.driver.find_elements(By.CSS_SELECTOR, css)
         for each in reversed(found) if last else found:
-            if each.is_displayed():  # it takes milliseconds
+            if each.is_displayed():  # each question takes milliseconds
                 return each
         raise NoSuchElementException(css)
 

@@ -196,7 +196,7 @@ def test_an_invalid_entry_is_named(allow: str) -> None:
 
 @pytest.mark.parametrize("allow", ["10.0.0.0/8 b.test", "10.0.0.0/8;b.test", "b.test\nc.test"])
 def test_entries_that_are_not_separated_by_commas_are_told_so(allow: str) -> None:
-    with pytest.raises(ValueError, match="Separate entries by commas"):
+    with pytest.raises(ValueError, match="Separate entries with commas"):
         parse_allow(allow)
 
 

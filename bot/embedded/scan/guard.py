@@ -111,7 +111,7 @@ class Entry:
     def parse(cls, text: str) -> Self:
         """Read `127.0.0.1`, `10.0.0.0/8:8443`, `[::1]:443`, `name` or `name:port`."""
         if re.search(r"[\s;]", text):
-            raise ValueError(f"“{text}” is not one entry. Separate entries by commas.")
+            raise ValueError(f"“{text}” is not one entry. Separate entries with commas.")
         host, port = _split_port(text)
         if "/" in host or ":" in host or host.replace(".", "").isdecimal():
             try:
