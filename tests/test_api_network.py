@@ -37,6 +37,7 @@ METHODS = ("GET", "POST")
 CUT = (b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{",)
 
 
+@pytest.mark.slow
 async def test_reads_are_repeated_while_that_may_help(session: aiohttp.ClientSession) -> None:
     failures: tuple[bytes | tuple[bytes], ...] = (
         http(HTML, 502),
@@ -118,6 +119,7 @@ STALLED_BODY = [b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"]
 STALLED_HEAD = [b""]
 
 
+@pytest.mark.slow
 async def test_one_deadline_covers_the_body_too(session: aiohttp.ClientSession) -> None:
     async def ask(name: str, call: Call) -> None:
         async with Wire([STALLED_BODY]).serving() as wire:

@@ -111,6 +111,7 @@ async def test_a_list_read_before_a_claim_does_not_end_it(world: World) -> None:
     assert set(world.bot.records.rules.marks.claims) == {number, other}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("press", "fixed"),
     [
@@ -259,6 +260,7 @@ async def test_only_those_who_may_change_things_mute(make_world: MakeWorld) -> N
         await world.card("Note on `api.demo.test`: ask Ben first", by=BEN)
 
 
+@pytest.mark.slow
 async def test_the_most_specific_runbook_counts_and_notes_are_in_the_audit(world: World) -> None:
     world.api.add(HOST, days=12)
     for subject, link in (
@@ -295,6 +297,7 @@ async def test_the_most_specific_runbook_counts_and_notes_are_in_the_audit(world
 # The row tells the story
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ["I'll take it", "Scan & watch"])
 async def test_a_press_that_finds_a_monitor_fixed_strikes_its_row_through(
     label: str, world: World
@@ -346,6 +349,7 @@ async def test_a_pressed_row_that_is_not_fine_offers_more_and_only_two_do(world:
     assert labels(shown).count("I'll take it") == 2
 
 
+@pytest.mark.slow
 async def test_taking_shows_in_the_row_and_its_story_is_one_edited_reply(world: World) -> None:
     number = world.api.add(HOST, days=-1, valid=False)
     shown = await digest(world)
@@ -411,6 +415,7 @@ async def test_one_press_rescans_all_broken_monitors_of_a_digest(world: World) -
     assert labels(shown)[0] == "Rescan all broken"
 
 
+@pytest.mark.slow
 async def test_what_another_process_released_can_be_taken_again(world: World) -> None:
     world.api.add_many(2, days=-1, valid=False, ssl_fingerprint="ab" * 32)
     shown = await digest(world)

@@ -213,6 +213,7 @@ async def test_an_api_without_changes_is_asked_for_them_rarely_and_lists_do(worl
     assert len(told(world)) == 1
 
 
+@pytest.mark.slow
 async def test_an_api_that_describes_changes_but_has_none_is_asked_for_lists(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -52,6 +52,7 @@ async def test_the_scheduled_digest_is_posted_once_over_restarts(make_world: Mak
         assert "late" not in words(card)
 
 
+@pytest.mark.slow
 async def test_fridays_digest_also_names_what_is_urgent_before_mondays(world: World) -> None:
     world.api.add("weekend.demo.test", days=4 + 8.5)
     begins = f"{world.clock() + timedelta(hours=12):%Y-%m-%d %H:%M}"

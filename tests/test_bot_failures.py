@@ -16,6 +16,7 @@ from tests.world import World, labels, words
 LONG_AGO = "Mon, 23 Nov 2020 07:30:01 GMT"
 
 
+@pytest.mark.slow
 async def test_an_api_that_breaks_during_a_change_may_have_made_it(world: World) -> None:
     first, second = (world.api.add(f"h{n}.demo.test") for n in range(2))
     world.api.drop("monitor/add")
@@ -88,6 +89,7 @@ async def test_slacks_lasting_limit_is_told(world: World) -> None:
     assert len(world.api.asked("monitor/scan")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["/ssl", "@SSLmonitor", "button"])
 async def test_a_long_limit_is_not_waited_out_before_the_asker_is_told(
     door: str, world: World, monkeypatch: pytest.MonkeyPatch
@@ -126,6 +128,7 @@ async def test_an_answer_that_slack_limits_once_more_is_not_promised_any_longer(
     assert [m for m in world.seen(by=BEN) if "api.demo.test" in words(m)] == []
 
 
+@pytest.mark.slow
 async def test_a_limit_of_over_a_minute_is_not_waited_out(
     world: World, no_waiting: list[float]
 ) -> None:
@@ -141,6 +144,7 @@ async def test_a_limit_of_over_a_minute_is_not_waited_out(
         assert "Scanning" not in "".join(map(words, world.seen(by=BEN)))
 
 
+@pytest.mark.slow
 async def test_blocks_that_slack_refuses_are_sent_as_text_and_what_it_can_not_edit_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -283,6 +287,7 @@ async def test_one_call_that_slack_refuses_spoils_nothing_else(world: World) -> 
     await world.ask("/ssl scan api.demo.test", "OK", "asked by ben", by=BEN)
 
 
+@pytest.mark.slow
 async def test_a_change_is_announced_once_whatever_slack_answers(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -333,6 +338,7 @@ async def test_what_slack_says_in_json_or_leaves_out_is_no_bug(world: World) -> 
             await world.ask(line, told, by=BEN)
 
 
+@pytest.mark.slow
 async def test_a_scan_that_fails_or_can_not_be_read_is_told_with_a_button(
     world: World,
 ) -> None:

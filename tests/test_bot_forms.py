@@ -151,6 +151,7 @@ async def test_the_forms_channel_hears_only_where_the_bot_may_speak(world: World
     await world.modal("OK", "added")
 
 
+@pytest.mark.slow
 async def test_buttons_on_the_result_go_on_in_the_modal(world: World) -> None:
     await world.say("/ssl add")
     await world.submit(await world.modal("Add hosts"), targets="a.demo.test")

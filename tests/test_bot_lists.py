@@ -30,6 +30,7 @@ async def test_a_rescan_says_what_changed_since_the_bot_saw_it(world: World) -> 
     assert "Changed: expiry date 28 Nov 2026 19:30 UTC → 21 Feb 2027 19:30 UTC." in card.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judges", [False, True], ids=["hosted API", "embedded API"])
 async def test_a_list_and_the_digest_agree_on_what_is_broken(judges: bool, world: World) -> None:
     """The hosted API may call valid what is for other names, or begins tomorrow."""
@@ -73,6 +74,7 @@ async def test_details_are_what_the_next_scan_is_compared_with(world: World) -> 
     assert world.api.work.count("monitor/get") == 1
 
 
+@pytest.mark.slow
 async def test_names_that_are_not_monitored_are_added_with_one_press(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.add("www.demo.test", port=8443)
@@ -91,6 +93,7 @@ async def test_names_that_are_not_monitored_are_added_with_one_press(world: Worl
     }
 
 
+@pytest.mark.slow
 async def test_no_more_names_are_offered_than_can_be_added(world: World) -> None:
     world.api.add("api.demo.test")
     world.api.names = ["a.demo.test", "b.demo.test", "c.demo.test"]
@@ -199,6 +202,7 @@ async def test_a_table_that_slack_refuses_comes_in_classic_blocks(world: World) 
     assert all(f"`h{days}.demo.test" in words(card) for days in range(1, 31))
 
 
+@pytest.mark.slow
 async def test_an_added_host_is_remembered_and_its_names_are_offered(world: World) -> None:
     world.api.names = ["api.demo.test", "www.demo.test"]
     await world.say("/ssl add api.demo.test")
@@ -246,6 +250,7 @@ async def test_monitors_with_one_certificate_share_a_row_and_a_rescan(world: Wor
     await world.card("*Also on 13 other monitors*", "`h13.demo.test`")
 
 
+@pytest.mark.slow
 async def test_home_has_a_row_for_each_certificate_and_who_was_first_keeps_one(
     world: World,
 ) -> None:
@@ -265,6 +270,7 @@ async def test_home_has_a_row_for_each_certificate_and_who_was_first_keeps_one(
     await world.card("`h1.demo.test:443` · already taken by Ben", "`h2.demo.test:443` · taken")
 
 
+@pytest.mark.slow
 async def test_a_pressed_rows_note_form_has_the_host_filled_in(world: World) -> None:
     world.api.add("a.demo.test", days=5.5)
     shown = await world.ask("/ssl list", "1 monitor")

@@ -81,6 +81,7 @@ async def test_without_the_csv_file_its_button_stays_and_the_table_says_why(
     assert len(set(re.findall(r"\bh\d+\.", content.decode()))) == 40
 
 
+@pytest.mark.slow
 async def test_the_csv_file_is_about_the_hosts_of_the_digest(world: World) -> None:
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)
@@ -129,6 +130,7 @@ async def test_a_csv_file_whose_answer_was_lost_is_found_by_the_next_process(
     assert said in words(table)
 
 
+@pytest.mark.slow
 async def test_without_a_new_block_only_that_block_is_lost(world: World) -> None:
     for number in range(40):
         world.api.add(f"h{number}.demo.test", days=1 + number % 28)

@@ -164,6 +164,7 @@ async def test_a_reply_whose_confirmation_was_lost_is_not_repeated(world: World)
     assert replies(world, messages(world)[0]) == ["✅ Fixed: api.demo.test"]
 
 
+@pytest.mark.slow
 async def test_without_the_history_a_notice_is_repeated_once(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)

@@ -120,6 +120,7 @@ async def test_monitors_with_one_certificate_and_two_verdicts_stay_apart(world: 
     assert "*WRONG NAME* · `h1.demo.test`" in words(card)
 
 
+@pytest.mark.slow
 async def test_a_new_issuer_causes_a_notice_and_a_muted_monitor_none(world: World) -> None:
     number = world.api.add(HOST, days=80)
     notices = await begun(world)

@@ -24,6 +24,7 @@ def watch_old(world: World, number: int) -> list[int]:
     return [world.api.add(f"h{n}.demo.test", scan_date=TOO_OLD) for n in range(number)]
 
 
+@pytest.mark.slow
 async def test_one_press_rescans_old_data_and_the_row_and_head_say_so(world: World) -> None:
     watch_old(world, 3)
     world.api.add("fresh.demo.test")

@@ -167,6 +167,7 @@ async def test_no_button_of_home_acts_on_the_ids_of_another_api(no_bot: World) -
         assert sorted(scanned(no_bot)) == ["h1.demo.test", OTHER]
 
 
+@pytest.mark.slow
 async def test_a_new_key_alone_changes_neither_marks_nor_buttons(no_bot: World) -> None:
     shown = await old_digest(no_bot)
     async with no_bot.running_bot():

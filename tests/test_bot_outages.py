@@ -7,6 +7,7 @@ from tests.test_bot_notices import begun
 from tests.world import World, labels, words
 
 
+@pytest.mark.slow
 async def test_hosts_behind_a_proxy_that_fails_join_one_message(world: World) -> None:
     numbers = world.api.add_many(9, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")
@@ -106,6 +107,7 @@ async def test_many_of_any_kind_are_one_message_and_its_rescan_counts_all(
     assert "Rescan all broken" in labels(shown)
 
 
+@pytest.mark.slow
 async def test_an_outage_that_goes_on_after_midnight_wakes_nobody_again(world: World) -> None:
     numbers = world.api.add_many(14, days=80)
     notices = await begun(world, notice_mention="S0ONCALL")

@@ -56,6 +56,7 @@ async def test_a_watch_that_ended_while_the_bot_was_down_says_so(no_bot: World) 
     assert over.ts == card.ts
 
 
+@pytest.mark.slow
 async def test_a_scan_that_the_bots_end_breaks_off_is_repeated(no_bot: World) -> None:
     number = expired(no_bot)
     async with no_bot.running_bot() as bot:
@@ -71,6 +72,7 @@ async def test_a_scan_that_the_bots_end_breaks_off_is_repeated(no_bot: World) ->
         await no_bot.card(f"<@{ANN}>", "Fixed", "after 2 scans")
 
 
+@pytest.mark.slow
 async def test_a_first_scan_that_the_bots_end_breaks_off_is_done(no_bot: World) -> None:
     expired(no_bot)
     async with no_bot.running_bot():
@@ -120,6 +122,7 @@ async def test_a_lost_post_is_found_by_a_clock_that_is_hours_ahead(make_world: M
         assert world.digest.last_error == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("turn", ["first", "later"])
 async def test_a_fix_is_told_once_though_the_bot_ends(turn: str, no_bot: World) -> None:
     number = expired(no_bot)
@@ -198,6 +201,7 @@ async def test_scanning_does_not_stay_though_the_bot_ends_before_slack_confirms_
     assert "⏳" not in "".join(map(words, no_bot.seen()))
 
 
+@pytest.mark.slow
 async def test_a_digest_claimed_by_a_clock_ahead_is_posted_once(make_world: MakeWorld) -> None:
     async with make_world(DIGEST_CHANNEL=CERTS) as world:
         world.api.add("api.demo.test", days=5.5)
@@ -218,6 +222,7 @@ async def test_a_digest_claimed_by_a_clock_ahead_is_posted_once(make_world: Make
         assert len([m for m in world.seen() if "Certificates on" in words(m)]) == 1
 
 
+@pytest.mark.slow
 async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
     no_bot: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +239,7 @@ async def test_a_change_is_announced_once_though_the_bot_ends_meanwhile(
     assert sum("no longer monitored" in words(each) for each in no_bot.seen()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held_up", ["chat.postMessage", "response_url"])
 async def test_a_change_that_the_bots_end_keeps_from_being_announced_is_logged(
     held_up: str,

@@ -418,6 +418,7 @@ async def test_a_story_that_two_replicas_begin_at_once_is_one_reply(world: World
     assert len([m for m in world.seen(by=BEN) if m.thread_ts == shown.ts]) == 1
 
 
+@pytest.mark.slow
 async def test_a_row_of_which_a_monitor_could_not_be_scanned_keeps_it(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     shown = await digest(world)

@@ -155,6 +155,7 @@ async def test_a_fixed_row_counts_no_monitor_that_was_deleted_since(world: World
     assert "✅ 1 of 1 fixed" in words(shown)
 
 
+@pytest.mark.slow
 async def test_rescanning_all_keeps_each_monitor_of_a_digest_in_its_row(world: World) -> None:
     numbers = world.api.add_many(3, days=-1, valid=False, ssl_fingerprint=ONE)
     other = world.api.add("other.demo.test", days=-1, valid=False)
@@ -336,6 +337,7 @@ async def test_the_row_of_a_monitor_that_was_deleted_shows_the_one_that_was_adde
     assert "No longer monitored" in row_of(shown, old)
 
 
+@pytest.mark.slow
 async def test_a_reply_that_is_edited_late_does_not_replace_a_newer_state(world: World) -> None:
     number, boards = world.api.add("a.demo.test", valid=False), world.bot.scheduler._boards
     shown = await digest(world)

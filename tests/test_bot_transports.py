@@ -72,6 +72,7 @@ async def test_commands_buttons_home_and_mentions(any_world: World) -> None:
     await world.until(lambda: len(world.seen()) == before + len(holds))
 
 
+@pytest.mark.slow
 async def test_forms_and_repeated_payloads(any_world: World) -> None:
     world = any_world
     await world.say("/ssl add")

@@ -171,6 +171,7 @@ async def test_a_short_outage_is_not_told(digest_world: World) -> None:
     assert world.seen(by=BEN) == []
 
 
+@pytest.mark.slow
 async def test_an_outage_that_slack_refuses_to_show_is_told_later(digest_world: World) -> None:
     world, eyes = digest_world, watching(digest_world)
     world.api.drop("ping", times=999)

@@ -78,6 +78,7 @@ class Turnstile:
         return self._redeem(ticket)
 
 
+@pytest.mark.slow
 async def test_a_refused_ticket_is_given_up_for_a_fresh_address(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -180,6 +181,7 @@ async def test_health_tells_the_mode_and_the_sockets(any_world: World) -> None:
     assert state["digest"] == "off"
 
 
+@pytest.mark.slow
 async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_and_again() -> None:
     async with connected() as (playground, sockets):
         playground.workspace.faults.add("apps.connections.open", refusal("token_revoked"), times=99)

@@ -407,6 +407,7 @@ async def monitored(
         await api.close()
 
 
+@pytest.mark.slow
 async def test_monitors_tell_when_the_ca_asks(acme: ACME, any_database: Database) -> None:
     acme.says(answer(*WINDOW, explanationURL="https://ca.example/why"))
     async with monitored(acme, any_database) as (_, session):

@@ -184,6 +184,7 @@ async def test_changes_are_kept_for_a_week_and_no_longer(any_database: Database)
     assert ids(await ask(any_database, later.next)) == [2, 3]
 
 
+@pytest.mark.slow
 async def test_a_concurrent_reader_misses_no_later_change(any_database: Database) -> None:
     """A transaction that begins first and ends last must not be overtaken."""
     begun, slow_ends = await ask(any_database), asyncio.Event()

@@ -115,6 +115,7 @@ async def test_a_protocol_is_scanned_by_starttls(fleet: Fleet, served: Served) -
     assert "protocol" in message
 
 
+@pytest.mark.slow
 async def test_scans_on_demand_are_rate_limited(served: Served) -> None:
     for port in range(1, 5):
         await served.add(port, NOBODY)

@@ -228,6 +228,7 @@ async def test_a_document_of_more_than_ten_megabytes_is_not_read(scans: Scans, c
     assert found.revocation == "unknown: the document of ca.test is larger than 10 MB"
 
 
+@pytest.mark.slow
 async def test_a_compressed_list_is_read_unless_it_is_too_large(scans: Scans, ca: CA) -> None:
     ca.headers = {"Content-Encoding": "gzip"}
     path = scans.leaf(points(ca.url("a.crl"), ca.url("bomb.crl")))
@@ -361,6 +362,7 @@ async def test_headers_that_are_not_text_do_not_spoil_the_list_or_the_scan(scans
         assert (await scans.scan(path)).revocation == "good"
 
 
+@pytest.mark.slow
 async def test_a_process_claims_a_document_only_once_it_can_ask(scans: Scans, ca: CA) -> None:
     ca.documents["a"], url = b"a", ca.url("a")
     one = Documents(scans.database, scans.guard, scans.clock, at_once=1)

@@ -157,6 +157,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_each_reply_has_the_keys_and_types_of_the_api_page(
     fleet: Fleet, served: Served, method: str
