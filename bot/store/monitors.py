@@ -62,8 +62,7 @@ class Records:
         weekly: bool = False,
         notified: bool = True,
     ) -> None:
-        self._database = database
-        self._net_days = net_days
+        self._database, self._net_days = database, net_days
         self.marks = MarkStore(database)
         self.placeholders = Placeholders(database)
         self.subscriptions = Subscriptions(
@@ -116,11 +115,7 @@ class Records:
         Mutes also end by renewal and by time. What was set after the API was `asked` stays.
         """
         claims, mutes, rows = self.rules.marks.claims, self.rules.marks.mutes, list(rows)
-        hosts = {row.id: str(row.target) for row in rows if row.id in claims or row.id in mutes}
-        if not hosts.items() <= self._hosts.items():
-            with best_effort("store the hosts of marked monitors"):
-                await keep_hosts(self._database, hosts)
-                self._hosts |= hosts
+        await self._keep_hosts(row for row in rows if row.id in claims or row.id in mutes)
         fine = [row for row in rows if row.id in claims and is_fine(row, now, self.rules)]
         fixed = [row.id for row in fine if row.not_after != claims[row.id].renews]
         muted = [row for row in rows if row.id in mutes and mutes[row.id].at <= asked]
@@ -130,6 +125,14 @@ class Records:
                 await self.marks.release(fixed, before=asked)
                 await self.marks.end_mutes(over)
             await self.reread()
+
+    async def _keep_hosts(self, marked: Iterable[MonitorSummary]) -> None:
+        """Store the hosts of monitors with claims or mutes, which tell whether IDs are the same."""
+        hosts = {row.id: str(row.target) for row in marked}
+        if not hosts.items() <= self._hosts.items():
+            with best_effort("store the hosts of marked monitors"):
+                await keep_hosts(self._database, hosts)
+                self._hosts |= hosts
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one resets it."""
