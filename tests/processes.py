@@ -106,10 +106,12 @@ def _run(environ: dict[str, str], command: list[str], out: Connection, err: Conn
 
 
 @asynccontextmanager
-async def process(*arguments: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def process(
+    *arguments: str, module: str = "bot", **environ: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """`python -m bot …`, killed at the end if it is still there."""
     running = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bot", *arguments,
+        sys.executable, "-m", module, *arguments,
         cwd=ROOT,
         env=_environment(environ),
         stdout=asyncio.subprocess.PIPE,
