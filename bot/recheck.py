@@ -19,7 +19,7 @@ from bot.api.models import MonitorSummary
 from bot.blocks import Address, Message
 from bot.cards import recheck as recheck_cards
 from bot.cards import replies
-from bot.cards.lists import unreadable
+from bot.cards.lists import unsure
 from bot.cards.recheck import Comparison
 from bot.errors import (
     BotError,
@@ -41,8 +41,7 @@ log = logging.getLogger(__name__)
 MOST = 10
 #: How long looking up the last known state may delay the first scan.
 LOOK_SECONDS = 2.0
-#: After a renewal, at most this many other monitors of that certificate are rescanned, for at most
-#: this long.
+#: How many other monitors of a renewed certificate are rescanned at most, and for how long.
 MOST_OTHERS, OTHERS_SECONDS = 100, 30.0
 #: How long a card's edit waits for its turn: including the calls to Slack, less than the lease.
 EDIT_SECONDS = 60.0
@@ -288,8 +287,9 @@ class Watches:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
         if found := [row for row in rows if row.id == watch.monitor_id]:
             return found[0]
-        unsure = f"{unreadable(rows.unreadable)}, so it isn't known whether this one still exists."
-        raise BotError(unsure) if rows.unreadable else NotFound(404, "monitor not found")
+        if rows.unreadable:
+            raise BotError(unsure(rows.unreadable, f"{watch.target.short} is still monitored"))
+        raise NotFound(404, "monitor not found")
 
     async def _before(self, watch: Watch) -> Sighting | None:
         """What the first scan is compared with: the last sighting, if that needed fixing.

@@ -42,7 +42,7 @@ def test_a_refusal_is_recognized_by_its_body(
     status: int, body: object, kind: type[APIRefused], code: int
 ) -> None:
     with pytest.raises(APIRefused) as refusal:
-        judge(Reply(status, json.dumps(body).encode()))
+        judge(Reply(status, json.dumps(body).encode()), of_one=True)
 
     assert type(refusal.value) is kind
     assert refusal.value.code == code
@@ -50,7 +50,7 @@ def test_a_refusal_is_recognized_by_its_body(
 
 def test_a_refusal_has_its_words_but_not_the_key() -> None:
     with pytest.raises(NotFound) as refusal:
-        judge(Reply(200, json.dumps(ENVELOPE).encode()))
+        judge(Reply(200, json.dumps(ENVELOPE).encode()), of_one=True)
     assert (refusal.value.message, refusal.value.req_id) == ("monitor not found", "76a72264")
 
     for given, said in ((["bad host", "bad port"], "bad host; bad port"), ({}, "no reason given")):
@@ -142,6 +142,16 @@ def test_a_body_that_is_not_the_apis_is_judged_by_its_status() -> None:
         assert not isinstance(error.value, NotFound), (body[:20], status)
         if kind is APIUnreachable:
             assert f"HTTP status {status}" in str(error.value), body[:20]
+
+
+async def test_only_a_call_about_one_monitor_can_find_none(session: aiohttp.ClientSession) -> None:
+    body = json.dumps(ENVELOPE).encode()
+    for name, call in EVERY_CALL.items():
+        async with Wire([http(body, 404)]).serving() as wire:
+            with pytest.raises(APIRefused) as error:
+                await call(door(session, wire.url))
+        of_one = name in {"get", "history", "scan", "delete"}
+        assert type(error.value) is (NotFound if of_one else APIRefused), name
 
 
 async def test_an_html_page_is_an_unusable_answer_to_every_call(

@@ -393,9 +393,12 @@ async def test_a_watch_goes_on_while_its_monitor_could_not_be_read(world: World)
     await watch(world)
     world.api.rows[number]["id"] = "unreadable"
     await pass_time(world, seconds=60)
-    said = "1 monitor could not be read, so it isn't known whether this one still exists."
+    said = f"1 monitor could not be read, so it isn't known whether {HOST} is still monitored."
     await world.card("COULD NOT DO THAT", said, "Watching until")
     world.api.rows[number]["id"] = number
+    world.api.refuse("monitor/list", 404, "no such page")
+    await pass_time(world, minutes=5)
+    await world.card("REFUSED", "no such page", "Watching until")
     await pass_time(world, minutes=5)
     await world.card("EXPIRED", "Watching until")
     assert "deleted" not in "".join(map(words, world.seen()))

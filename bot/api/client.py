@@ -109,8 +109,7 @@ class SSLMonitor:
         self._key = key
         self._session = session
         self._clock = clock
-        self._deadline = deadline
-        self._scan_deadline = scan_deadline
+        self._deadline, self._scan_deadline = deadline, scan_deadline
         self._write_method = write_method
         self._attempts, self._wait = attempts, wait
         self._tls = tls
@@ -318,7 +317,8 @@ class SSLMonitor:
             if fields.get("success") == _SUCCESS and "code" not in fields:
                 return fields  # the documented form; `judge` reads all others
         password = ask.params.get("proxy_password", "")
-        return judge(reply, hide=[self._key, password, quote(password, safe="")])
+        hide = [self._key, password, quote(password, safe="")]
+        return judge(reply, hide=hide, of_one="id" in ask.params)
 
     async def fetch(self, path: str) -> Reply:
         """Read a public document, without the key, and whatever its status."""

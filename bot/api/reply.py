@@ -41,10 +41,11 @@ class Reply:
     retry_after: float | None = None
 
 
-def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
+def judge(reply: Reply, *, hide: Iterable[str] = (), of_one: bool = False) -> Fields:
     """The fields of a successful reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
 
-    Texts in `hide` are redacted from the server's message, in case it repeats them.
+    Texts in `hide` are redacted from the server's message, in case it repeats them. Only a request
+    `of_one` monitor can find none: code 404 of any other says nothing about monitors.
     """
     try:
         fields = _fields(reply.body.removeprefix(b"\xef\xbb\xbf"))
@@ -58,7 +59,7 @@ def judge(reply: Reply, *, hide: Iterable[str] = ()) -> Fields:
         return fields
     said_no = success is False or code is not None
     if said_no or (reply.status >= 400 and fields.keys() & {"message", "success"}):
-        raise _refusal(fields, reply, hide)
+        raise _refusal(fields, reply, hide, of_one)
     if 200 <= reply.status < 300:
         return fields
     raise _unusable(reply)
@@ -92,7 +93,7 @@ def _is_number(code: object) -> bool:
     return re.fullmatch("[0-9]{1,9}", str(code)) is not None
 
 
-def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
+def _refusal(fields: Fields, reply: Reply, hide: Iterable[str], of_one: bool) -> APIRefused:
     code, status = value(fields, "code"), reply.status if reply.status >= 300 else 0
     code = int(code) if _is_number(code) else status
     said = value(fields, "message")
@@ -101,7 +102,7 @@ def _refusal(fields: Fields, reply: Reply, hide: Iterable[str]) -> APIRefused:
     for secret in filter(None, hide):
         message = message.replace(secret, "…")
     req_id = str(value(fields, "req_id") or "")
-    kind = {401: BadKey, 404: NotFound}.get(code, APIRefused)
+    kind = {401: BadKey, 404: NotFound if of_one else APIRefused}.get(code, APIRefused)
     return kind(code, message, req_id, retry_after=reply.retry_after)
 
 

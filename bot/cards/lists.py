@@ -98,6 +98,11 @@ def unreadable(number: int) -> str:
     return f"{counted(number, 'monitor')} could not be read"
 
 
+def unsure(number: int, whether: str) -> str:
+    """`2 monitors could not be read, so it isn't known whether …`."""
+    return f"{unreadable(number)}, so it isn't known whether {whether}."
+
+
 def monitors(
     rows: Sequence[MonitorSummary],
     now: datetime,

@@ -306,8 +306,7 @@ async def find(call: Call, which: Selector) -> list[MonitorSummary]:
 def _all_were_readable(rows: MonitorList, what: str) -> None:
     """Raise BotError if some rows could not be read, because then it isn't known whether `what`."""
     if rows.unreadable:
-        lost = list_cards.unreadable(rows.unreadable)
-        raise BotError(f"{lost}, so it isn't known whether {what}. Check /ssl ping.")
+        raise BotError(f"{list_cards.unsure(rows.unreadable, what)} Check /ssl ping.")
 
 
 async def _begins_so(call: Call, which: Selector) -> list[MonitorSummary]:

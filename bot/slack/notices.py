@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from http.client import GONE
+from http.client import GONE, NOT_FOUND
 from typing import TYPE_CHECKING
 
 from bot.api.client import SSLMonitor
@@ -25,7 +25,6 @@ from bot.errors import (
     APIUnreachable,
     BotError,
     DatabaseUnavailable,
-    NotFound,
     SlackLimited,
     SlackRefused,
     SlackUnreachable,
@@ -250,14 +249,13 @@ class Notices:
             for _ in range(PAGES):  # the rest waits for the next time
                 if found.more:
                     found = found.then(await self._api.extras.changes(found.next))
-        except NotFound:
-            log.info("Could not find monitor/changes in the API; comparing lists instead")
-            self._lacks_until = self._clock() + LACKS
-            return None
         except (APIRefused, APIUnreachable) as fault:
-            if isinstance(fault, APIRefused) and fault.code == GONE:
+            code = fault.code if isinstance(fault, APIRefused) else 0
+            if code == GONE:
                 raise
-            log.info("Could not read monitor/changes: %s", fault)
+            if code == NOT_FOUND:
+                self._lacks_until = self._clock() + LACKS
+            log.info("Could not read monitor/changes; comparing lists instead: %s", fault)
             return None
         return found
 
