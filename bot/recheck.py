@@ -50,13 +50,12 @@ LATE_AFTER = timedelta(minutes=2)
 #: A watch is given up if Slack has refused its final update for this long.
 GIVE_UP_AFTER = timedelta(hours=1)
 
-#: Shows monitors in digests and notices. It takes the monitors, whether these are all, and who
-#: fixed which.
+#: Shows in digests and notices: these monitors, whether these are all, and who fixed which.
 Show = Callable[[Sequence[MonitorSummary], bool, Mapping[int, str]], Awaitable[None]]
 
 
 class RecheckPoster(Protocol):
-    """The methods of Slack that a watch needs. Both raise SlackRefused and SlackUnreachable."""
+    """The methods of Slack that a watch needs. All raise SlackRefused and SlackUnreachable."""
 
     async def post_at(
         self, channel: str, message: Message, thread_ts: str | None = None
@@ -99,12 +98,10 @@ class Watches:
         interval: timedelta,
     ) -> None:
         self.interval = interval
-        self._api = api
-        self._records = records
+        self._api, self._records = api, records
         self._store = RecheckStore(database)
-        self._poster = poster
-        self._name_of = name_of
-        self._missed, self._checked = dict[int, str](), set[int]()
+        self._poster, self._name_of = poster, name_of
+        self._missed, self._ids = dict[int, str](), dict[int, int]()
         self._clock, self._not_before = clock, clock()
         self.show: Show | None = None
 
@@ -266,7 +263,7 @@ class Watches:
             reply = recheck_cards.gone_reply(watch.asker, watch.target)
             return Turn(replace(watch, state=GONE), card, reply)
         except BotError as fault:
-            counted = replace(watch, scans=watch.scans + (watch.id in self._checked))
+            counted = replace(watch, scans=watch.scans + (watch.id in self._ids))
             card = recheck_cards.failed(fault, watch.target)
             return await self._goes_on(counted, card, fault.retry_after)
         turn = await self._judged(watch, before, row, sighting)
@@ -274,19 +271,22 @@ class Watches:
 
     async def _scan(self, watch: Watch) -> tuple[MonitorSummary, Sighting]:
         # after a change of the API or account, the ID may be another monitor's
-        if watch.id not in self._checked:
-            await self._row(watch)
-            self._checked.add(watch.id)
-        found = await self._api.scan(watch.monitor_id)
+        if watch.id not in self._ids:
+            self._ids[watch.id] = (await self._row(watch)).id
+        try:
+            found = await self._api.scan(self._ids[watch.id])
+        except NotFound:  # it may have been deleted and added again
+            self._ids[watch.id] = (await self._row(watch)).id
+            found = await self._api.scan(self._ids[watch.id])
         row = await self._row(watch)
         sighting = Sighting.of(found, row)
-        await self._records.see(watch.monitor_id, sighting, row.asked or self._clock())
+        await self._records.see(row.id, sighting, row.asked or self._clock())
         return row, sighting
 
     async def _row(self, watch: Watch) -> MonitorSummary:
         rows = await self._api.list(host=watch.target.host, port=watch.target.port)
-        if found := [row for row in rows if row.id == watch.monitor_id]:
-            return found[0]
+        if same := [row for row in rows if row.target == watch.target]:
+            return min(same, key=lambda row: row.id != watch.monitor_id)
         if rows.unreadable:
             raise BotError(unsure(rows.unreadable, f"{watch.target.short} is still monitored"))
         raise NotFound(404, "monitor not found")
@@ -346,7 +346,7 @@ class Watches:
         """Rescan the other monitors of the old certificate; returns a sentence on those fixed."""
         try:
             rows = await self._api.list() if old else []
-            ids = [row.id for row in rows if row.fingerprint == old and row.id != watch.monitor_id]
+            ids = [row.id for row in rows if row.fingerprint == old and row.target != watch.target]
             with contextlib.suppress(BotError, TimeoutError):
                 async with asyncio.timeout(OTHERS_SECONDS):
                     for each in ids[:MOST_OTHERS]:

@@ -64,23 +64,24 @@ async def test_a_card_of_another_api_rescans_its_host_and_not_whatever_has_its_i
         assert OTHER not in words(shown)
 
 
-async def test_a_watch_of_another_api_ends_without_a_scan_of_whatever_has_its_id(
+async def test_a_watch_of_another_api_goes_on_with_its_host_and_not_whatever_has_its_id(
     no_bot: World,
 ) -> None:
     no_bot.api.add(HOST, days=-1, valid=False)
     async with no_bot.running_bot():
-        card = await no_bot.ask(f"/ssl status {HOST}", "EXPIRED")
+        card = await no_bot.ask(f"/ssl status {HOST}", "EXPIRED", by=BEN)
         await no_bot.ask(f"/ssl watch {HOST}", "Watching until")
         await no_bot.settled()
     new_account(no_bot)
 
     async with no_bot.running_bot():
-        await no_bot.card("The watch ended")
+        await no_bot.card("2 scans, next")
         await no_bot.settled()
-        assert scanned(no_bot) == []
-        await no_bot.press("Scan & watch", on=card)
+        assert scanned(no_bot) == [HOST]
+        await no_bot.press("Scan & watch", on=card, by=BEN)
+        await no_bot.card("Watching until", "asked by Ben", by=BEN)
         await no_bot.settled()
-        assert scanned(no_bot) == []
+        assert scanned(no_bot) == [HOST, HOST]
 
 
 async def old_digest(world: World) -> PostedMessage:

@@ -242,7 +242,11 @@ async def test_from_a_public_card_that_card_is_watched_until_the_deletion(
     assert seen.ts == card.ts
     assert len(world.seen()) == 1
 
-    del world.api.rows[number]
+    row = world.api.rows.pop(number)
+    world.api.rows[number + 1] = row | {"id": number + 1}  # deleted and added again
+    await pass_time(world, seconds=60)
+    await world.card("2 scans, next", f"#{number + 1}", by=BEN)
+    world.api.rows.clear()
     await pass_time(world, seconds=60)
     await world.card("NOT FOUND", "The watch ended")
     await world.card(f"<@{BEN}>", "was deleted", "The watch has ended")
