@@ -20,7 +20,7 @@ from bot.target import Target
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A threshold, or none to return to the default."""
+    """A threshold, or none to remove the one that was set."""
 
     threshold: Threshold | None
 
@@ -69,8 +69,8 @@ async def warn(
 ) -> Message:
     """Set when renewal is due for a host or pattern: days or percent of the lifetime left.
 
-    14d is 14 days, 20% a fifth of the lifetime; default resets it. Without words, it lists the
-    thresholds that are set.
+    14d is 14 days, 20% a fifth of the lifetime; default removes what was set. Without words, it
+    lists the thresholds that are set.
     """
     if which == NONE:
         card = monitor_cards.thresholds(await call.records.thresholds())

@@ -135,7 +135,7 @@ class Records:
                 self._hosts |= hosts
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
-        """Store a threshold for a host or pattern; an empty one resets it."""
+        """Store a threshold for a host or pattern; an empty one removes it."""
         change: Any = delete(thresholds).where(thresholds.c.pattern == pattern)
         if rule:
             row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
