@@ -311,9 +311,9 @@ class Digest:
         begun = since - CLOCK_SKEW
         try:
             posts = await self._poster.find_posts(stored.channel, message, begun, thread)
-        except SlackLimited:
-            raise
         except SlackRefused as fault:
+            if isinstance(fault, SlackLimited) or fault.bad_token:
+                raise
             if stored.edits or fault.no_thread:
                 return None  # the next step finds out
             if await self._state.may_repeat(stored.day, stored.channel):

@@ -23,6 +23,20 @@ _MAY_NOT_POST = frozenset(
         "ekm_access_denied",
     }
 )
+_SETTINGS = "the settings of the channel or workspace don't let the bot post there"
+#: What to do about some of them.
+_REMEDIES = {
+    "not_in_channel": "invite the bot to the channel",
+    "channel_not_found": "invite the bot to the channel, unless it no longer exists",
+    "is_archived": "the channel is archived",
+    "missing_scope": "`python -m bot check` names what is missing",
+    "messages_tab_disabled": "turn on the app's Messages tab, in its settings",
+    "restricted_action": _SETTINGS,
+    "restricted_action_read_only_channel": _SETTINGS,
+    "restricted_action_thread_only_channel": _SETTINGS,
+    "restricted_action_non_threadable_channel": _SETTINGS,
+    "no_permission": _SETTINGS,
+}
 #: Slack's errors for “this message can't be edited” (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 #: Slack's errors for “this message has no thread” (…/methods/chat.postMessage): it was deleted.
@@ -35,7 +49,6 @@ _BAD_TOKEN = frozenset(
         "invalid_auth",
         "not_allowed_token_type",
         "not_authed",
-        "org_login_required",
         "team_disabled",
         "token_expired",
         "token_revoked",
@@ -163,7 +176,8 @@ class SlackRefused(BotError):
     """
 
     def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
-        super().__init__(f"Slack refused: {reason}")
+        remedy = f" ({_REMEDIES[reason]})" if reason in _REMEDIES else ""
+        super().__init__(f"Slack refused: {reason}{remedy}")
         self.reason = reason
         self.retry_after = retry_after
 

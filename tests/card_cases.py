@@ -177,7 +177,8 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "no admin: many", replies.no_admin([f"U0ADMIN{n}" for n in range(30)])
     yield "unknown person", replies.unknown_person()
     yield "unconfirmed", replies.unconfirmed()
-    yield "not in the channel", replies.not_in_channel()
+    for reason in ("not_in_channel", "is_archived"):
+        yield f"not shared, {reason}", slack_faults.not_shared(SlackRefused(reason))
     yield "needs a form", replies.needs_form("add")
     yield "not watched: none near", replies.not_monitored(NotMonitored(texts.host, None, []))
     near = NotMonitored(texts.host, 8443, [texts.host, "b.example.com", "c.example.com"])

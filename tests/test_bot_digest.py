@@ -207,7 +207,8 @@ async def test_health_names_a_digests_channel_without_the_bot(make_world: MakeWo
         await world.digest.tick()
 
         status, state = await world.get("/healthz")
-        assert (status, state["digest"]) == (200, "Slack refused: channel_not_found")
+        said = "invite the bot to the channel, unless it no longer exists"
+        assert (status, state["digest"]) == (200, f"Slack refused: channel_not_found ({said})")
 
 
 @pytest.mark.slow
@@ -239,6 +240,12 @@ async def test_the_command_line_posts_once_and_again_where_told(
         said = words(posted(world)[-1])
         assert "for `api.demo.test` only" in said
         assert "other.test" not in said
+        world.slack.channels[CERTS].is_archived = True
+        assert await asyncio.to_thread(main, ["digest", "--again"]) == 1
+        cause = (
+            f"The bot can't post in {CERTS}. Slack refused: is_archived (the channel is archived)."
+        )
+        assert cause in capsys.readouterr().err
 
 
 async def test_the_command_line_fails_where_the_api_gives_nothing(

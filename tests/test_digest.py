@@ -243,7 +243,8 @@ async def test_a_claim_is_left_alone_until_its_lease_ends(bot: Bot) -> None:
 async def test_a_refusal_gives_the_day_back_and_the_next_try_asks_anew(bot: Bot) -> None:
     bot.channel.faults = [SlackRefused("not_in_channel")]
     process = await bot.at_nine()
-    assert process.last_error == "Slack refused: not_in_channel"
+    asked = "invite the bot to the channel"
+    assert process.last_error == f"Slack refused: not_in_channel ({asked})"
     assert await bot.state.digest(date(2026, 11, 23), CHANNEL) is None
     bot.monitors.rows = []
     bot.now += RETRY_AFTER
@@ -371,6 +372,18 @@ async def test_without_its_history_a_digest_is_repeated_once(bot: Bot, reason: s
         bot.now += RETRY_AFTER
     assert bot.channel.parts == [0, 0]
     assert "Invite the bot to the channel" in process.last_error
+
+
+async def test_a_refused_token_is_no_reason_to_invite_the_bot_or_repeat_a_digest(bot: Bot) -> None:
+    bot.channel.lost = True
+    bot.channel.faults = [SlackUnreachable("The connection broke.")]
+    bot.channel.search_fault = SlackRefused("token_revoked")
+    process = await bot.at_nine()
+    for _ in range(5):
+        bot.now += RETRY_AFTER
+        await process.tick()
+    assert process.last_error == "Slack refused: token_revoked"
+    assert bot.channel.parts == [0]
 
 
 async def test_a_limited_history_is_asked_again_and_nothing_is_repeated(bot: Bot) -> None:

@@ -31,9 +31,7 @@ async def post_digest(settings: Settings, *, again: bool) -> str:
         except SlackRefused as fault:
             if not fault.may_not_post:
                 raise
-            raise BotError(
-                f"The bot can't post in {complete.digest_channel} ({fault.reason}). Invite it."
-            ) from fault
+            raise BotError(f"The bot can't post in {complete.digest_channel}. {fault}.") from fault
         if await digest.needs_none():
             return "All clear: nothing to post until next week. (--again posts it anyway.)"
         return "Already posted today. (--again posts it once more.)"

@@ -268,15 +268,6 @@ def outsider() -> Message:
     )
 
 
-def not_in_channel() -> Message:
-    """For somebody who shares a card in a channel where the bot can't post."""
-    return reply(
-        "⛔",
-        "NOT SHARED",
-        "The bot can't post in this channel. Invite it with `/invite`.",
-    )
-
-
 def watch_failed(fault: BotError, target: Target) -> Message:
     """The monitor was added, but Scan & watch could not start."""
     card = failure(fault, host=target.short)
@@ -326,8 +317,11 @@ def no_admin(admins: Sequence[str]) -> Message:
     """
     marks = [mention(name) for name in admins[:10]]
     named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
-    word = "ADMINS ONLY"
-    card = reply("⛔", word, f"You can view and scan. To make this change, ask {named}.")
+    word, text = "ADMINS ONLY", f"You can view and scan. To make this change, ask {named}."
+    if not marks:
+        text = "The users and groups in `SSL_ADMINS` don't exist. Tell the bot's operator."
+        return reply("⛔", word, f"You can view and scan. {text}")
+    card = reply("⛔", word, text)
     return replace(card, text="Only the bot's admins can make this change. Ask one of them.")
 
 

@@ -39,6 +39,15 @@ def failure(error: SlackRefused | SlackUnreachable) -> Message:
     return _card("⛔", "SLACK REFUSED THE REQUEST", text)
 
 
+def not_shared(error: SlackRefused) -> Message:
+    """For somebody who shares a card in a channel where the bot can't post."""
+    if error.reason in {"not_in_channel", "channel_not_found"}:
+        text = "The bot can't post in this channel. Invite it with `/invite`."
+    else:
+        text = f"The bot can't post in this channel. {bare(str(error))}."
+    return _card("⛔", "NOT SHARED", text)
+
+
 def busy() -> Message:
     """Slack limits how often the bot may post."""
     text = "Slack is limiting the bot, so a reply was delayed or dropped. Try again in a minute."

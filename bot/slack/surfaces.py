@@ -38,8 +38,7 @@ LONGEST_LIMIT = 60.0
 CONFIRM_SECONDS = 1.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
-#: After this many seconds, the asker is told what the bot is waiting for: where that can be edited,
-#: and where it can't.
+#: Seconds until the asker is told what the bot is waiting for, where that can be edited or can't.
 SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
 
 
@@ -174,34 +173,35 @@ class Progress:
 class EditablePost:
     """A message of the bot's in a channel or thread: posted once, then edited.
 
-    `ts` is set once it is posted.
+    `ts` is set once it is posted, `refusal` if Slack lets the bot post nothing there.
     """
 
     def __init__(self, web: SlackWeb, channel: str, thread_ts: str | None = None) -> None:
         self._web, self._channel, self._thread_ts = web, channel, thread_ts
         self.ts: str | None = None
-        self._may_post, self._is_dropped = bool(channel), False
+        self.refusal = None if channel else SlackRefused("channel_not_found")
+        self._is_dropped = False
         self._mark = {"event_type": "ssl_card", "event_payload": {"id": uuid.uuid4().hex}}
 
     @property
     def address(self) -> Address | None:
         """Where it is, or will be; None if the bot can't post."""
-        can_be = self.ts or self._may_post
+        can_be = self.ts or not self.refusal
         return Address(self._channel, self.ts or "", self._thread_ts) if can_be else None
 
     async def show(self, message: Message) -> bool:
         """Post the message, or edit the posted one; False if the bot can't post."""
         if self.ts is not None and await self._edit(self.ts, message):
             return True
-        if self._may_post:
+        if self.refusal is None:
             try:
                 self.ts = await self._posted(dataclasses.replace(message, metadata=self._mark))
             except SlackLimited:
                 raise
             except SlackRefused as error:
                 log.info("chat.postMessage failed in %s: %s", self._channel, error)
-                self._may_post = False
-        return self._may_post
+                self.refusal = error
+        return self.refusal is None
 
     async def join(self, ts: str, message: Message) -> None:
         """Go on with another post, which somebody has begun at the same time; ours is deleted."""

@@ -43,11 +43,15 @@ class Modal:
     async def answer(self, message: Message) -> None:
         """Show the answer in the modal, or send it as a direct message."""
         if not await self._update(message):
-            await self._web.post(self._user, message)
+            await self._send(message)
 
     async def refuse(self, message: Message) -> None:
-        """Show the refusal in the modal, which only its asker sees."""
-        await self._update(message)
+        """Show the refusal in the modal, or send it as a direct message: its form may be gone."""
+        if not await self._update(message):
+            await log_failure(lambda: self._send(message))
+
+    async def _send(self, message: Message) -> None:
+        await self._web.post(self._user, message)
 
     async def keep(self, _message: Message) -> Address | None:
         """Not in a modal, which may be closed at any time."""
@@ -84,8 +88,8 @@ class Share:
         """Post the card in the channel, or tell the asker that the bot can't post there."""
         blocks = (*message.blocks[: MAX_BLOCKS - 1], self._note)
         post = EditablePost(self._web, self.channel)
-        if not await post.show(replace(message, blocks=blocks)):
-            await self._private.refuse(replies.not_in_channel())
+        if not await post.show(replace(message, blocks=blocks)) and post.refusal:
+            await self._private.refuse(slack_faults.not_shared(post.refusal))
 
     async def keep(self, _message: Message) -> Address | None:
         """Not for a shared answer, which is never edited."""
