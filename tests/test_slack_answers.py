@@ -22,6 +22,8 @@ def test_an_answer_is_of_one_of_three_kinds() -> None:
         (200, "ratelimited", SlackLimited),
         (429, None, SlackLimited),
         (200, "fatal_error", SlackUnreachable),
+        (200, "team_added_to_org", SlackUnreachable),  # it moves to Enterprise Grid meanwhile
+        (200, "org_login_required", SlackUnreachable),
         (200, {"code": 5}, SlackUnreachable),
         (200, ["not_in_channel"], SlackUnreachable),
         (200, None, SlackUnreachable),
