@@ -120,6 +120,9 @@ async def _slack(settings: Settings, web: SlackWeb) -> AsyncIterator[Finding]:
     yield Finding(True, "Slack", f"signed in to {identity.team} as {identity.user}.")
     for finding in _scopes(identity.scopes):
         yield finding
+    for admin in sorted(settings.admins):
+        if gone := await _admin(web, admin):
+            yield gone
     if date := date_of({"Date": identity.date}):
         yield _clock("Slack", date)
     yield await _transport(settings, web)
@@ -139,6 +142,16 @@ def _scopes(granted: frozenset[str]) -> list[Finding]:
         if name not in granted
     ]
     return findings or [Finding(True, "Scopes", f"all {len(SCOPES)} are granted.")]
+
+
+async def _admin(web: SlackWeb, admin: str) -> Finding | None:
+    """What is wrong with a user or group of SSL_ADMINS; None if Slack knows it."""
+    try:
+        if await web.id_to_mention(admin) is not None:
+            return None
+    except BotError as fault:
+        return Finding(None, "Admins", f"could not check that {admin} exists: {fault}")
+    return Finding(False, "Admins", f"{admin} doesn't exist any more. Correct SSL_ADMINS.")
 
 
 async def _transport(settings: Settings, web: SlackWeb) -> Finding:

@@ -225,6 +225,32 @@ async def test_while_slack_does_not_list_a_group_nobody_else_may_change(ruled_wo
     assert len(ruled_world.api.rows) == 1
 
 
+async def test_a_group_of_admins_that_is_gone_is_not_waited_for(ruled_world: World) -> None:
+    del ruled_world.slack.usergroups[GROUP]
+    card = await ruled_world.ask("/ssl add b.demo.test", "ADMINS ONLY", f"<@{ANN}>", by=BEN)
+    assert GROUP not in words(card)
+    await ruled_world.ask("/ssl add a.demo.test", "Ann added `a.demo.test`.", seen_by=BEN)
+
+
+async def test_if_all_admins_are_gone_the_operator_must_act(make_world: MakeWorld) -> None:
+    async with make_world(SSL_ADMINS=GROUP) as world:
+        await world.ask("/ssl add a.demo.test", "ADMINS ONLY", "Tell the bot's operator")
+
+
+async def test_whoever_closes_a_form_is_still_told_that_nothing_was_done(
+    ruled_world: World,
+) -> None:
+    form = await ruled_world.add_form()
+    theirs = ruled_world.slack.push_modal(BEN, form.content)
+    held = ruled_world.slack.faults.hold("users.info")
+    await ruled_world.submit(theirs, by=BEN, targets="a.demo.test")
+    await held.reached.wait()
+    await ruled_world.playground.close_view(BEN, theirs.id)
+    held.release()
+    await ruled_world.card("ADMINS ONLY", by=BEN, to="D0BEN")
+    assert ruled_world.api.rows == {}
+
+
 async def test_slacks_answers_about_people_are_kept_also_while_it_is_silent(world: World) -> None:
     def asked() -> int:
         return sum(entry["name"] == "users.info" for entry in world.slack.traffic)

@@ -109,6 +109,13 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     await known.put(msgspec.structs.replace(here, off=True))
 
 
+async def test_an_admin_who_is_gone_is_a_fault(demo: Demo) -> None:
+    assert (await lines(demo, admins=frozenset({"U0BEN"})))[0] == 0
+    faults, said = await lines(demo, admins=frozenset({"U0BEN", "U0GONE", "S0GONE"}))
+    gone = [f"FAIL Admins: {each} doesn't exist any more." for each in ("S0GONE", "U0GONE")]
+    assert (faults, [each in said for each in gone]) == (2, [True, True])
+
+
 async def test_a_channel_that_takes_no_post_is_a_fault_until_off(demo: Demo) -> None:
     known, here = demo.bot.records.subscriptions, Subscription(DIGEST, "C0GENERAL")
     await known.put(here)

@@ -94,14 +94,18 @@ class Access:
     async def _no_admin(self, user: str) -> Message | None:
         if not self._admins or user in self._admins:
             return None
-        silent = False
+        silent, gone = False, set[str]()
         for group in sorted(name for name in self._admins if name.startswith("S")):
-            members = await self._members(group)
-            if members is None:
-                silent = True
-            elif user in members:
-                return None
-        return replies.unknown_person() if silent else replies.no_admin(sorted(self._admins))
+            try:
+                if user in await self._members(group):
+                    return None
+            except (SlackRefused, SlackUnreachable) as fault:
+                log.warning("usergroups.users.list failed for %s: %s", group, fault)
+                if isinstance(fault, SlackRefused) and fault.reason == "no_such_subteam":
+                    gone.add(group)  # deleted or disabled, so nobody is in it
+                else:
+                    silent = True
+        return replies.unknown_person() if silent else replies.no_admin(sorted(self._admins - gone))
 
     def refusal_known(self, asker: Asker) -> Message | None:
         """The refusal that is known without asking Slack, for what must happen at once."""
@@ -172,15 +176,11 @@ class Access:
             self._people.popitem(last=False)
         return person, True
 
-    async def _members(self, group: str) -> frozenset[str] | None:
-        """The members of a user group; None if Slack doesn't say."""
+    async def _members(self, group: str) -> frozenset[str]:
+        """The members of a user group. Raises SlackRefused or SlackUnreachable."""
         now = self._clock()
         if group in self._groups and abs(now - self._groups[group][0]) < LIFETIME:
             return self._groups[group][1]
-        try:
-            members = frozenset(await self._web.members_of_group(group))
-        except (SlackRefused, SlackUnreachable) as fault:
-            log.warning("usergroups.users.list failed for %s: %s", group, fault)
-            return None
+        members = frozenset(await self._web.members_of_group(group))
         self._groups[group] = (now, members)
         return members
