@@ -188,7 +188,7 @@ async def test_a_read_only_database_is_at_fault_until_it_is_writable(database: D
     with pytest.raises(DatabaseUnavailable):
         await store.keep_note("a", "1")
     assert await store.note("a") is None
-    assert database.fault == "IntegrityError"
+    assert database.fault == "database or disk is full"
     with pytest.raises(DatabaseUnavailable):
         await Records(database).look_again()
     async with database.write() as connection:
@@ -196,6 +196,21 @@ async def test_a_read_only_database_is_at_fault_until_it_is_writable(database: D
             await connection.execute(text(f'DROP TRIGGER "{name}"'))
     await Records(database).look_again()
     assert database.fault == ""
+
+
+async def test_nothing_is_stored_in_a_file_that_was_deleted_or_replaced(tmp_path: Path) -> None:
+    file, other = tmp_path / "bot.sqlite3", tmp_path / "other.sqlite3"
+    async with open_database(f"sqlite:///{other}"), open_database(f"sqlite:///{file}") as database:
+        store = DigestStore(database)
+        await store.keep_note("a", "1")
+        for change in (file.unlink, lambda: other.rename(file)):
+            change()
+            for use in (store.keep_note("a", "2"), store.note("a")):
+                with pytest.raises(DatabaseUnavailable, match=r"was deleted or replaced; restart"):
+                    await use
+            with pytest.raises(DatabaseUnavailable):
+                await Records(database).look_again()
+            assert "restart the bot" in database.fault
 
 
 async def test_a_reader_sees_one_moment(url: str) -> None:

@@ -35,7 +35,7 @@ from bot.embedded.scan.result import Scan
 from bot.embedded.scan.scanner import Scanner, ScannerClosed
 from bot.embedded.sweep import Rescans
 from bot.embedded.turns import RateLimit, WrongKeys
-from bot.store.database import is_database_fault
+from bot.store.database import is_database_fault, reason_of
 
 _LOG = logging.getLogger(__name__)
 _PREFIX = "/api/v1"
@@ -143,8 +143,8 @@ class Routes:
     def _failed(self, request: web.Request, fault: Exception) -> web.StreamResponse:
         """The reply to an unexpected error: the client gets an ID, the log the details."""
         if is_database_fault(fault):
-            _LOG.error("Could not use the database: %s", type(fault).__name__)
-            return _error(503, "The database of this SSLmonitor API can't be reached.")
+            _LOG.error("Could not use the database: %s", reason_of(fault))
+            return _error(503, "The database of this SSLmonitor API can't be used.")
         req_id = str(uuid.uuid4())
         _LOG.error("%s %s failed, req_id %s", request.method, request.path, req_id, exc_info=fault)
         return _error(

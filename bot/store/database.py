@@ -13,6 +13,7 @@ from contextlib import (
 )
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Table, event, text
@@ -50,6 +51,8 @@ BUSY_SECONDS = 10.0
 _UNUSABLE_STATES = frozenset(
     {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"} | {"42501"}  # no privilege
 )
+#: Why nothing is written any more: it would be lost with the file, which only we still have open.
+_GONE = "unable to open its file, which was deleted or replaced; restart the bot"
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
@@ -77,7 +80,7 @@ class Database:
         reads: dict[str, Any] = {"reads_only": True}
         if is_sqlite:
             event.listen(self.engine.sync_engine, "connect", _prepare_sqlite)
-            event.listen(self.engine.sync_engine, "begin", _begin_sqlite)
+            event.listen(self.engine.sync_engine, "begin", self._begin_sqlite)
         else:
             reads["isolation_level"] = "REPEATABLE READ"  # one snapshot, as on SQLite
         self._reader = self.engine.execution_options(**reads)
@@ -85,6 +88,7 @@ class Database:
         # SQLite's own writers poll for the lock; within one process, a queue is faster.
         self._turn = asyncio.Lock() if is_sqlite else None
         self._seats = asyncio.Semaphore(READERS) if is_sqlite else None
+        self._path, self._file = Path(arguments.url.database or ""), (0, 0)
 
     def insert(self, table: Table) -> Any:
         """An INSERT that supports `on_conflict_do_nothing` in this engine's dialect."""
@@ -179,8 +183,7 @@ class Database:
         except Exception as error:
             if not (is_database_fault(error) or _lacks_table(error)):
                 raise  # a bug, which the operator of the database can't fix
-            why = type(getattr(error, "orig", None) or error).__name__
-            raise self._unavailable(door, began, why) from error
+            raise self._unavailable(door, began, reason_of(error)) from error
         self.faults[door] = ""
 
     def _unavailable(
@@ -203,6 +206,13 @@ class Database:
         if self.faults["write"]:
             async with self.quick_write() as connection:
                 await touch(connection)
+
+    def _begin_sqlite(self, connection: Connection) -> None:
+        file = _identity(self._path)
+        self._file = file if self._file == (0, 0) else self._file
+        if file != self._file:
+            raise OperationalError("BEGIN", None, sqlite3.OperationalError(_GONE))
+        _begin_sqlite(connection)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -236,6 +246,14 @@ async def soon(work: Coroutine[Any, Any, T]) -> T:
         return task.result()
     task.add_done_callback(lambda late: late.cancelled() or late.exception())
     raise DatabaseUnavailable("no answer yet")
+
+
+def reason_of(error: Exception) -> str:
+    """What the database says is wrong: SQLite's words, or the name of PostgreSQL's error."""
+    fault: BaseException = getattr(error, "orig", None) or error
+    return (
+        str(fault) if isinstance(fault, sqlite3.Error) else type(fault.__cause__ or fault).__name__
+    )
 
 
 def is_database_fault(error: Exception) -> bool:
@@ -278,6 +296,15 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     pragmas = ("journal_mode = WAL", "synchronous = NORMAL", busy)
     script = "".join(f"PRAGMA {pragma};" for pragma in pragmas)
     connection.run_async(lambda driver: driver.executescript(script))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Which file this is, whatever its name; zeros for a database in memory, or if it is gone."""
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
 
 
 def _begin_sqlite(connection: Connection) -> None:

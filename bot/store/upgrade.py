@@ -105,5 +105,6 @@ def _run_migrations(connection: Connection, revision: str) -> None:
         command.upgrade(config, revision)
     except CommandError as fault:
         raise BotError(
-            f"The database was made by a newer version of this program ({fault})."
+            "The database was made by a newer version of this program, or by another program "
+            f"({fault}). Install the newest version, or use another DATABASE_URL."
         ) from fault
