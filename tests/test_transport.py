@@ -249,6 +249,21 @@ async def test_health_says_why_nothing_could_be_compared(digest_world: World) ->
     assert scheduler.notices.fault == "ok"
 
 
+async def test_health_says_why_notices_are_not_posted(digest_world: World) -> None:
+    world = digest_world
+    scheduler = world.bot.scheduler
+    assert scheduler.notices is not None
+    number = world.api.add("api.demo.test", days=80)
+    await scheduler._compare(scheduler.notices)
+    world.api.rows[number] |= {"ssl_valid": False, "ssl_message": "Self-signed"}
+    channel = world.slack.channels[CERTS]
+    for channel.is_archived in (True, False):
+        await scheduler._compare(scheduler.notices)
+        said = (await world.get("/healthz"))[1]["notices"]
+        because = f"Could not post a notice in {CERTS}: Slack refused: is_archived"
+        assert said.startswith(because if channel.is_archived else "ok")
+
+
 def bug_of(
     work: Callable[[], object],
 ) -> tuple[type[BaseException], BaseException, TracebackType | None]:

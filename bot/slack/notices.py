@@ -381,7 +381,8 @@ class Notices:
         try:
             ts = await self._post_or_find(notice, now)
         except SlackRefused as fault:
-            log.warning("Could not post a notice (%s): %s", notice.key, fault)
+            self.fault = f"Could not post a notice in {notice.channel}: {fault}"
+            log.warning("%s", self.fault)
             await self._store.give_back(notice, now)
             if fault.may_not_post or fault.bad_token or isinstance(fault, SlackLimited):
                 self._refused.add(notice.channel)
@@ -390,6 +391,7 @@ class Notices:
         except SlackUnreachable as fault:
             log.warning("Slack may not have received a notice (%s): %s", notice.key, fault)
             return
+        self.fault = "ok" if f" in {notice.channel}: " in self.fault else self.fault
         if ts and await self._store.posted(notice.key, ts) != ts:
             await self._delete(notice, ts)
 
@@ -401,10 +403,7 @@ class Notices:
             log.warning("Could not delete a notice posted twice (%s): %s", notice.key, fault)
 
     async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
-        """The ts of the posted notice; empty if unknown, or if the claim is lost.
-
-        If the message that it follows up was deleted, it is posted in the channel.
-        """
+        """Its ts (in the channel if its thread is gone): empty if unknown, None if not ours."""
         try:
             ts = await self._found(notice) if notice.claimed_at else None
             message = await self._true_now(notice, now) if ts is None else notice.message
