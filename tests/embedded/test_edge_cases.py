@@ -105,6 +105,31 @@ async def test_an_unnamed_alert_makes_a_complete_sentence(trust: Trust, number: 
     assert result.message == "The TLS handshake failed: no reason was given"
 
 
+SERVER_KEY_EXCHANGE = 12  # HandshakeType (RFC 5246, section 7.4)
+
+
+async def test_a_server_that_stops_after_its_certificate_has_no_cipher_yet(
+    fleet: Fleet, trust: Trust
+) -> None:
+    context = fleet.context(fleet.file(Leaf(since=DAY)))
+    fleets.speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=True)
+        incoming.write(await reader.read(65536))
+        with contextlib.suppress(ssl.SSLWantReadError):
+            tls.do_handshake()
+        flight, at = outgoing.read(), 0
+        while flight[at + 5] != SERVER_KEY_EXCHANGE:
+            at += 5 + int.from_bytes(flight[at + 3 : at + 5], "big")
+        writer.write(flight[:at])
+
+    result = await scan(trust, fleets.serve(talk))
+    assert (result.verdict, result.host_match) == (Verdict.CLOSED, True)
+    assert (result.handshake.protocol, result.handshake.cipher) == ("TLSv1.2", "")
+
+
 ALERT = b"\x15\x03\x03\x00\x02\x02\x28"  # fatal, handshake_failure
 
 

@@ -260,7 +260,8 @@ class Probe:
             if stream.protocol not in tls.CURRENT or (
                 (ours or not is_modern) and not await self._is_possible(dialer)
             ):
-                old = Verdict.OLD_PROTOCOL, f"{stream.protocol} with {stream.cipher}"
+                negotiated = " with ".join(filter(None, (stream.protocol, stream.cipher)))
+                old = Verdict.OLD_PROTOCOL, negotiated
                 result.set_verdict(*((first.verdict, first.detail) if is_modern else old))
             await self._get_rest(stream, result)
         except tls.HandshakeFailed:

@@ -341,8 +341,8 @@ class Stream:
 
     @property
     def cipher(self) -> str:
-        """The negotiated cipher suite, by its OpenSSL name."""
-        return self.tls.get_cipher_name() or "no cipher"
+        """The negotiated cipher suite, by its OpenSSL name; empty if the handshake broke off."""
+        return self.tls.get_cipher_name() or ""
 
     async def _fill(self) -> bytes:
         """Wait for bytes and pass them to OpenSSL; none at the end of the stream."""
