@@ -316,7 +316,10 @@ async def test_a_database_that_bot_and_engine_share_is_named_when_it_can_not_be_
     async with make_world(scans=True) as world:
         monkeypatch.setattr(Database, "read", unreachable)
         await world.say("/ssl list")
-        await world.card("The database of this SSLmonitor API can't be used", "in a minute")
+        await world.card(
+            "The database of this SSLmonitor API can't be used (unable to open the file)",
+            "in a minute",
+        )
         await world.ask("/ssl help", "What /ssl can do")
     assert "Could not use the database: unable to open the file" in caplog.text
     assert "Traceback" not in caplog.text

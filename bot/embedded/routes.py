@@ -143,8 +143,8 @@ class Routes:
     def _failed(self, request: web.Request, fault: Exception) -> web.StreamResponse:
         """The reply to an unexpected error: the client gets an ID, the log the details."""
         if is_database_fault(fault):
-            _LOG.error("Could not use the database: %s", reason_of(fault))
-            return _error(503, "The database of this SSLmonitor API can't be used.")
+            _LOG.error("Could not use the database: %s", why := reason_of(fault))
+            return _error(503, f"The database of this SSLmonitor API can't be used ({why}).")
         req_id = str(uuid.uuid4())
         _LOG.error("%s %s failed, req_id %s", request.method, request.path, req_id, exc_info=fault)
         return _error(
