@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from bot.api.models import MonitorSummary
 from bot.blocks import Message
 from bot.cards import changes, subscriptions
+from bot.dates import NOTICES, Subscription
 from tests.card_values import ASKER, NOW, PLAIN, RULES, Texts, awaiting, rows
 
 
@@ -19,6 +20,9 @@ def notice_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     one = [replace(broken, id=each, fingerprint="ab" * 32) for each in (1, 2, 3)]
     yield "notice: one certificate", changes.notice("broken", one, NOW, RULES)
     yield "notice: worse", subscriptions.offer(changes.notice("worse", [urgent], NOW, RULES))
+    for whom in ("S0ONCALL", "U0GONE"):
+        each = Subscription(NOTICES, "C0CERTS", mention=whom)
+        yield f"notice: {whom} is gone", subscriptions.mention_gone(each)
     late = awaiting(texts)["issued, fine"]
     yield "notice: late", changes.notice("late", [late], NOW, RULES)
     yield "notice: many late", changes.many("late", _so_many(late, 12), NOW, RULES)

@@ -18,7 +18,7 @@ from bot.process import JSONLines
 from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
 from bot.store.digests import DigestStore
-from tests.world import MakeWorld, World
+from tests.world import MakeWorld, World, labels, words
 
 METRICS_KEY = "a-metrics-key-of-a-test"
 
@@ -142,6 +142,35 @@ async def test_an_hour_without_the_api_is_told_once_as_is_its_return(digest_worl
         await world.card("The SSLmonitor API answers again.", by=BEN)
     told = [m.text for m in world.seen(by=BEN) if "SSLmonitor API" in m.text]
     assert len(told) == 2
+
+
+async def test_a_channel_is_told_once_that_its_notices_mention_nobody_any_more(
+    world: World,
+) -> None:
+    group = {"id": "S0ONCALL", "handle": "oncall", "users": []}
+
+    async def hours_pass() -> int:
+        for _ in range(3):
+            for _ in range(2):
+                await eyes.tick()
+                world.later(minutes=31)
+        told = [m for m in world.seen(by=BEN) if "mention nobody here" in words(m)]
+        assert all("group `S0ONCALL` is deactivated or deleted" in words(m) for m in told)
+        assert all(labels(m) == ["Mention a group"] for m in told)
+        return len(told)
+
+    eyes, groups = watching(world), world.slack.usergroups
+    groups["S0ONCALL"] = dict(group)
+    await world.ask("/ssl notices here mention @oncall", "Ann set up notices", seen_by=BEN)
+    assert await hours_pass() == 0
+    del groups["S0ONCALL"]
+    assert await hours_pass() == 1
+    groups["S0ONCALL"] = dict(group)
+    assert await hours_pass() == 1
+    del groups["S0ONCALL"]
+    world.slack.faults.add("usergroups.list", refusal("missing_scope"))
+    world.slack.faults.add("chat.postMessage", refusal("is_archived"))
+    assert await hours_pass() == 2
 
 
 async def test_a_refused_key_is_told_where_there_are_notices_alone(world: World) -> None:

@@ -277,10 +277,20 @@ def calendar_not_served() -> Message:
     )
 
 
+def mention_gone(each: Subscription) -> Message:
+    """Slack doesn't know (any more) whom the notices of a channel mention."""
+    who = "user group" if each.mention.startswith("S") else "person"
+    why = f"The {who} {code(each.mention)} is deactivated or deleted"
+    return _said(f"⚠️ {why}, so new breakages mention nobody here.", actions(_choice()))
+
+
+def _choice() -> Block:
+    about = "Choose a user group or person to mention when a host breaks"
+    return button("Mention a group", "form", "notices_mention", "below", about=about)
+
+
 def offer(card: Message) -> Message:
     """The channel's first notice, with a button that chooses whom to mention."""
     said = "Nobody is mentioned when a host breaks."
-    about = "Choose a user group or person to mention when a host breaks"
-    press = button("Mention a group", "form", "notices_mention", "below", about=about)
-    blocks = (context(said), f"{OFFER}said"), (actions(press), f"{OFFER}button")
+    blocks = (context(said), f"{OFFER}said"), (actions(_choice()), f"{OFFER}button")
     return replace(card, blocks=(*card.blocks, *(b | {"block_id": name} for b, name in blocks)))

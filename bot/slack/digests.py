@@ -1,22 +1,29 @@
-"""The digests of all channels, set up by the environment or by people; and the calendar."""
+"""The digests of all channels, whom their notices mention, and the calendar."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from bot.api.client import SSLMonitor
+from bot.cards.subscriptions import mention_gone
 from bot.cards.table import as_calendar
 from bot.digest import Digest
+from bot.errors import BotError, SlackRefused
 from bot.store.monitors import Records
 
 if TYPE_CHECKING:
-    from bot.dates import Plan
+    from bot.dates import Plan, Subscription
+    from bot.slack.web import SlackWeb
+    from bot.store.digests import DigestStore
 
 log = logging.getLogger(__name__)
+
+#: How often Slack is asked whether those whom notices mention still exist.
+MENTIONS_EVERY = timedelta(hours=1)
 
 
 class Digests:
@@ -29,6 +36,7 @@ class Digests:
         self._make = make
         self._kept = {first.plan.channel: first} if first else {}
         self._started = set(self._kept)
+        self._checked_at: datetime | None = None
         if not self.current():
             log.warning("DIGEST_CHANNEL is not set; no digest will be posted.")
 
@@ -60,6 +68,31 @@ class Digests:
                 await digest.tick(ready=ready)
             except Exception:
                 log.exception("Could not post the digest in %s", digest.plan.channel)
+
+    async def check_mentions(self, web: SlackWeb, store: DigestStore, now: datetime) -> None:
+        """Once an hour, look for user groups and people in mentions that are gone."""
+        if self._checked_at and timedelta() <= now - self._checked_at < MENTIONS_EVERY:
+            return
+        self._checked_at = now
+        for each in self._records.subscriptions.notices():
+            if each.mention and each.runs(now):
+                try:
+                    await self._check_mention(web, store, each)
+                except BotError as fault:
+                    log.info("Could not check whom %s mentions: %s", each.channel, fault)
+
+    async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
+        """Tell a channel once if its notices mention nobody any more: they look as ever."""
+        key = f"gone {each.channel} {each.mention}"
+        if await web.id_to_mention(each.mention) is not None:
+            await store.take_note(key)
+        elif await store.claim_note(key, "1"):
+            log.warning("%s, whom notices in %s mention, is gone", each.mention, each.channel)
+            try:
+                await web.post(each.channel, mention_gone(each))
+            except SlackRefused:
+                await store.take_note(key)
+                raise
 
     def lag(self) -> float:
         """For how many seconds the most overdue of today's digests has been due."""
