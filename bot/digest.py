@@ -150,8 +150,8 @@ class Digest:
         begun = max(self.plan.hour(day), self._first_start)
         return max(0.0, (now - begun).total_seconds())
 
-    async def missed(self) -> tuple[date, str] | None:
-        """If yesterday's digest was missed: that day and the reason, which is empty if unknown."""
+    async def missed(self) -> tuple[date, str, bool] | None:
+        """If yesterday's digest was missed: that day, why (if known), and if some was posted."""
         day = self.plan.today(self._clock()) - timedelta(days=1)
         if self._first_start is None or self.plan.today(self._first_start) > day:
             return None
@@ -160,7 +160,7 @@ class Digest:
         stored = await self._state.digest(day, self.plan.channel)
         if stored is not None and stored.finished:
             return None
-        return day, self.last_error if self._failed_day == day else ""
+        return day, self.last_error if self._failed_day == day else "", bool(stored and stored.ts)
 
     async def tick(self, *, ready: bool = True) -> None:
         """Post the digest if it is due; after a failure, log it and try again later.

@@ -85,3 +85,5 @@ def digest_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "digest: sees again", digest_cards.sees_again(NOW - HOUR, NOW)
     yield "digest: missed", digest_cards.missed(day, texts.fault)
     yield "digest: missed, unknown why", digest_cards.missed(day, "")
+    yield "digest: incomplete", digest_cards.missed(day, texts.fault, has_begun=True)
+    yield "digest: incomplete, unknown why", digest_cards.missed(day, "", has_begun=True)

@@ -226,6 +226,27 @@ async def test_a_day_without_a_digest_is_told_the_next_day_once(digest_world: Wo
     assert len([m for m in world.seen(by=BEN) if "was not posted" in m.text]) == 1
 
 
+async def test_a_digest_whose_thread_slack_refuses_was_posted_but_is_incomplete(
+    digest_world: World,
+) -> None:
+    world = digest_world
+    for number in range(60):
+        world.api.add(f"h{number}.demo.test", days=1 + number % 28)
+    world.later(hours=2)
+    posting = world.slack.faults.hold("chat.postMessage")
+    ticking = asyncio.create_task(world.digest.tick())
+    await posting.reached.wait()
+    refused = refusal("restricted_action_non_threadable_channel")
+    world.slack.faults.add("chat.postMessage", refused)
+    posting.release()
+    await ticking
+    world.later(hours=20)
+    eyes = watching(world)
+    await eyes.tick()
+    card = await world.card("The digest of Monday, 23 November is incomplete", by=BEN)
+    assert "settings of the channel or workspace don't let the bot post there" in words(card)
+
+
 async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> None:
     world = digest_world
     world.later(hours=2)

@@ -399,9 +399,11 @@ def sees_again(since: datetime, now: datetime) -> Message:
     return Message(text, (section(f"✅ *{text}*"), context(told)))
 
 
-def missed(day: date, reason: str) -> Message:
-    """A day passed without its digest."""
-    text = f"The digest of {day:%A, %-d %B} was not posted."
-    why = safe(reason, 300).rstrip(".") or "The bot may not have been running that day"
+def missed(day: date, reason: str, has_begun: bool = False) -> Message:
+    """A day passed without its digest, or without the end of one that `has_begun`."""
+    what = "is incomplete: the rest was not posted" if has_begun else "was not posted"
+    text = f"The digest of {day:%A, %-d %B} {what}."
+    unknown = "may have ended meanwhile" if has_begun else "may not have been running that day"
+    why = safe(reason, 300).rstrip(".") or f"The bot {unknown}"
     told = f"{why}. `/ssl digest` shows what is due now."
     return Message(text, (section(f"⚠️ *{text}*"), context(told)))
