@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.blocks import text_input
 from bot.playground.objects import ANN, BEN
 from bot.process import set_up_logging
 from tests.world import MakeWorld, World, words
@@ -41,6 +42,19 @@ async def test_the_form_of_add_adds_hosts_and_shows_the_result(world: World) -> 
     assert busy.id == shown.id == form.id
     await world.card("Ann added `a.demo.test`, `b.demo.test:8443`, `c.demo.test`.", by=BEN)
     assert len(world.api.rows) == 3
+
+
+async def test_a_form_of_an_older_version_is_told_what_it_lacks(world: World) -> None:
+    form = await world.add_form()
+    title, submit = form.content["title"], form.content["submit"]
+    for callback, told in (("ssl:add_hosts", "UNKNOWN COMMAND"), ("ssl:add_now", "required")):
+        block = text_input("hosts", "Hosts", hint="a.example.com")
+        content = {"type": "modal", "callback_id": callback, "title": title, "submit": submit}
+        old = world.slack.push_modal(ANN, content | {"private_metadata": "", "blocks": [block]})
+        assert await world.submit(old, hosts="a.demo.test") == {}
+        shown = await world.modal(told)
+        assert (shown.id, "MEMBERS ONLY" in words(shown)) == (old.id, False)
+    assert world.api.work == []
 
 
 async def test_an_error_is_shown_at_its_field_and_can_be_corrected(world: World) -> None:

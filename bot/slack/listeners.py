@@ -38,7 +38,7 @@ from bot.slack.requests import Body, Origin, Request
 from bot.slack.row_buttons import IN_ROW, HomeRow, RowButton, with_ids
 from bot.slack.rows import Boards
 from bot.slack.surfaces import CardButton, Mention, Progress, SlashCommand, Surface
-from bot.slack.views import Modal, Share, Views, announce, answer_elsewhere, log_failure
+from bot.slack.views import Modal, Share, Views, ack_of, announce, answer_elsewhere, log_failure
 from bot.slack.web import SlackWeb, view_of
 from bot.store.monitors import AuditLine, Records
 
@@ -214,16 +214,16 @@ class SlackBot:
         request = requests.read_form(body)
         command = self._router.find(request.verb, typed=False)
         refusal = self._access.refusal_known(request.asker)
-        if refusal or command is None:
-            await ack(response_action="update", view=view_of(refusal or replies.outsider()))
+        if refusal or command is None:  # the form may be an older version's
+            refusal = refusal or self._router.unknown(request.verb)
+            await ack(response_action="update", view=view_of(refusal))
             return
         try:
             bound = command.bind_fields(request.fields or {})
         except UsageError as error:
-            await ack(response_action="errors", errors={str(error.param): error.message})
+            await ack(**ack_of(error, request, command))
             return
-        checking = view_of(replies.working("check"), request.channel)
-        await ack(response_action="update", view=checking)
+        await ack(response_action="update", view=view_of(replies.working("check"), request.channel))
         if self._is_new(request):
             surface = self._surface(request)
             self.tasks.start(self._run(surface, request, command, lambda _: bound))

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
+from typing import Any
 
 from bot.blocks import MAX_BLOCKS, Address, Block, Message, bare, section
 from bot.cards import add as add_cards
@@ -259,6 +260,14 @@ class Views:
             await Modal(self._web, asked, place.ts).answer(card)
         else:
             await answer_elsewhere(self._web, asked, card)
+
+
+def ack_of(error: UsageError, request: Request, command: Command) -> Mapping[str, Any]:
+    """How a form's fault is told: at its field, or instead of a form without it (an older one)."""
+    if error.param in (request.fields or {}):
+        return {"response_action": "errors", "errors": {error.param: error.message}}
+    told = view_of(replies.usage_error(error, command.example), request.channel)
+    return {"response_action": "update", "view": told}
 
 
 def _is_elsewhere(command: Command, request: Request) -> bool:
