@@ -59,15 +59,12 @@ async def test_a_new_database_gets_the_tables_and_indexes_that_the_code_declares
     }
 
 
-async def test_upgrading_twice_keeps_what_is_stored(url: str) -> None:
-    await upgrade(url)
-    database = Database(url)
-    async with database.write() as connection:
+async def test_upgrading_twice_keeps_what_is_stored(any_database: Database) -> None:
+    async with any_database.write() as connection:
         await connection.execute(insert(notes).values(key="a", value="kept"))
-    await upgrade(url)
-    async with database.read() as connection:
+    await upgrade(any_database.url)
+    async with any_database.read() as connection:
         assert await connection.scalar(select(notes.c.value)) == "kept"
-    await database.close()
 
 
 def test_the_newest_migration_is_the_last_of_the_chain() -> None:
@@ -113,16 +110,14 @@ async def test_processes_that_start_together_upgrade_once(url: str) -> None:
 
 @pytest.mark.slow
 async def test_what_several_processes_take_release_and_set_at_once_ends_well(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    any_url: str,
 ) -> None:
-    monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 60.0)  # this is not about speed
-    await upgrade(url)
-    databases = [Database(url) for _ in range(4)]
+    databases = [Database(any_url) for _ in range(4)]
     mute = Mute("U0ANN", "Ann", NOW, NOW)
 
     async def act(number: int) -> None:
         records = Records(databases[number])
-        for turn in range(15 if "postgresql" in url else 5):  # SQLite's writers wait in a queue
+        for turn in range(15 if "postgresql" in any_url else 5):  # SQLite's writers wait in a queue
             claims = [Claim(each, f"U{number}", "Ann", NOW) for each in (number, 8, 7, 8)]
             stand = await records.marks.take(claims)
             assert {claim.monitor_id for claim in stand} == {number, 8, 7}
@@ -141,22 +136,21 @@ async def test_what_several_processes_take_release_and_set_at_once_ends_well(
         await database.close()
 
 
-async def test_a_mark_that_is_set_on_several_is_set_on_all_or_none(url: str) -> None:
-    async with open_database(url) as database:
-        marks, mute = Records(database).marks, Mute("U0ANN", "Ann", NOW, NOW)
-        with pytest.raises((OverflowError, DBAPIError)):
-            await marks.mute({7: mute, 2**70: mute})
-        with pytest.raises((UnicodeEncodeError, DBAPIError)):
-            await marks.note(["a.test", "b.test\ud800"], "ask Ann", by="U0ANN", now=NOW)
-        async with database.read() as connection:
-            known = await read_marks(connection)
-        assert (known.mutes, known.notes) == ({}, {})
+async def test_a_mark_that_is_set_on_several_is_set_on_all_or_none(any_database: Database) -> None:
+    marks, mute = Records(any_database).marks, Mute("U0ANN", "Ann", NOW, NOW)
+    with pytest.raises((OverflowError, DBAPIError)):
+        await marks.mute({7: mute, 2**70: mute})
+    with pytest.raises((UnicodeEncodeError, DBAPIError)):
+        await marks.note(["a.test", "b.test\ud800"], "ask Ann", by="U0ANN", now=NOW)
+    async with any_database.read() as connection:
+        known = await read_marks(connection)
+    assert (known.mutes, known.notes) == ({}, {})
 
 
 async def test_a_bug_is_raised_as_it_is_and_not_as_a_fault_of_the_database(
-    url: str, caplog: pytest.LogCaptureFixture
+    any_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_database(url) as database:
+    async with open_database(any_url) as database:
         for bug in ("SELECT nonsense", "INSERT INTO notes (key) VALUES ('no value')"):
             with pytest.raises(DBAPIError):
                 async with database.quick_write() as connection:
@@ -213,15 +207,12 @@ async def test_nothing_is_stored_in_a_file_that_was_deleted_or_replaced(tmp_path
             assert "restart the bot" in database.fault
 
 
-async def test_a_reader_sees_one_moment(url: str) -> None:
-    await upgrade(url)
-    database = Database(url)
-    async with database.read() as reader:
+async def test_a_reader_sees_one_moment(any_database: Database) -> None:
+    async with any_database.read() as reader:
         assert await reader.scalar(select(notes.c.value)) is None
-        async with database.write() as writer:
+        async with any_database.write() as writer:
             await writer.execute(insert(notes).values(key="a", value="new"))
         assert await reader.scalar(select(notes.c.value)) is None
-    await database.close()
 
 
 async def test_monitors_of_the_first_schema_keep_what_was_known(url: str) -> None:
