@@ -99,7 +99,8 @@ class Cluster:
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database, empty or like its template."""
         name = f"test{os.getpid()}_{next(_numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        # What is copied as files is not written to the log too.
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
 
