@@ -191,7 +191,9 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest_asyncio.fixture
-async def database(empty_database: Path, tmp_path: Path) -> AsyncIterator[Database]:
+async def database(
+    no_threads: None, empty_database: Path, tmp_path: Path
+) -> AsyncIterator[Database]:
     path = shutil.copy(empty_database, tmp_path / "test.sqlite3")
     database = Database(f"sqlite:///{path}")
     yield database
@@ -211,6 +213,7 @@ def any_url(
     """
     monkeypatch.setattr("bot.store.database.QUICK_SECONDS", 60.0)
     if request.param == "sqlite":
+        request.getfixturevalue("no_threads")
         return f"sqlite:///{shutil.copy(empty_database, tmp_path / 'test.sqlite3')}"
     cluster: Cluster = request.getfixturevalue("postgres")
     return cluster.new_database("migrated")
@@ -225,8 +228,19 @@ async def any_database(any_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Nor retries nor SQLite's threads; gives the seconds that those to Slack would have waited."""
+def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run SQLite's statements in the test's own thread."""
+    monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
+    monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", _Cursor)
+    monkeypatch.setattr(AsyncConnection, "__aexit__", _close)
+    for name in ("commit", "rollback"):
+        monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, name, _end_at_once(name))
+    monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))
+
+
+@pytest.fixture
+def no_waiting(no_threads: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """Nor retries; gives the seconds that those to Slack would have waited."""
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:
@@ -237,12 +251,6 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
         """An empty database has nothing to forget, which takes a third of a world's start."""
 
     monkeypatch.setattr("bot.store.monitors.forget_old", keep_all)
-    monkeypatch.setattr("aiosqlite.core.SimpleQueue", _Turns)
-    monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, "_cursor_cls", _Cursor)
-    monkeypatch.setattr(AsyncConnection, "__aexit__", _close)
-    for name in ("commit", "rollback"):
-        monkeypatch.setattr(AsyncAdapt_aiosqlite_connection, name, _end_at_once(name))
-    monkeypatch.setattr("aiosqlite.core.Thread", lambda **_: SimpleNamespace(start=list))
     monkeypatch.setattr("bot.slack.calls.sleep", wait)
     monkeypatch.setattr("bot.slack.surfaces.SLOW_SECONDS", 20.0)  # whose API is slow says so
     monkeypatch.setattr("bot.slack.surfaces.SLOW_PRIVATE_SECONDS", 20.0)
