@@ -173,6 +173,18 @@ async def test_a_channel_is_told_once_that_its_notices_mention_nobody_any_more(
     assert await hours_pass() == 2
 
 
+async def test_what_somebody_has_taken_is_free_again_once_their_account_is_gone(
+    world: World,
+) -> None:
+    number = world.api.add("api.demo.test", days=-1)
+    eyes, ben = watching(world), world.slack.users[BEN]
+    await world.ask("/ssl take api.demo.test", "Ben", by=BEN)
+    for ben.is_deactivated in (False, True):
+        await eyes.tick()
+        world.later(minutes=61)
+        assert (number in world.bot.records.rules.marks.claims) is not ben.is_deactivated
+
+
 async def test_a_refused_key_is_told_where_there_are_notices_alone(world: World) -> None:
     await world.ask("/ssl notices here", "Ann set up notices", to=GENERAL, seen_by=BEN)
     eyes = watching(world)

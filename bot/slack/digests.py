@@ -69,8 +69,8 @@ class Digests:
             except Exception:
                 log.exception("Could not post the digest in %s", digest.plan.channel)
 
-    async def check_mentions(self, web: SlackWeb, store: DigestStore, now: datetime) -> None:
-        """Once an hour, look for user groups and people in mentions that are gone."""
+    async def check_people(self, web: SlackWeb, store: DigestStore, now: datetime) -> None:
+        """Once an hour, look for groups and people who are gone, in mentions and as takers."""
         if self._checked_at and timedelta() <= now - self._checked_at < MENTIONS_EVERY:
             return
         self._checked_at = now
@@ -80,6 +80,22 @@ class Digests:
                     await self._check_mention(web, store, each)
                 except BotError as fault:
                     log.info("Could not check whom %s mentions: %s", each.channel, fault)
+        for user in {claim.user for claim in self._records.rules.marks.claims.values()}:
+            try:
+                await self._check_taker(web, user, now)
+            except BotError as fault:
+                log.info("Could not check whether %s is still there: %s", user, fault)
+
+    async def _check_taker(self, web: SlackWeb, user: str, now: datetime) -> None:
+        """Release what somebody has taken whose account is gone: nobody would look after it."""
+        if await web.id_to_mention(user) is None:
+            claims = self._records.rules.marks.claims.values()
+            theirs = [claim.monitor_id for claim in claims if claim.user == user]
+            released = await self._records.marks.release(theirs, before=now)
+            log.warning(
+                "Released %d monitors, since %s, who had them, is gone", len(released), user
+            )
+            await self._records.reread()
 
     async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
         """Tell a channel once if its notices mention nobody any more: they look as ever."""

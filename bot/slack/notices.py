@@ -75,7 +75,7 @@ class Blindness:
             await self._tell_recovery(now)
         elif self._fault and now - self._since >= TOLD_AFTER and not self._told:
             await self._tell_blindness(self._since, self._fault)
-        await self._digests.check_mentions(self._web, self._store, now)
+        await self._digests.check_people(self._web, self._store, now)
         for digest in self._digests.current():
             await self._tell_missed(digest, digest.plan.today(now))
 
