@@ -158,10 +158,4 @@ def faults(texts: Texts = PLAIN) -> dict[str, BotError]:
 def many(number: int, texts: Texts = PLAIN) -> list[MonitorSummary]:
     """So many monitors, of every state in turn."""
     kinds = list(rows(texts).values())
-    return [
-        MonitorSummary(n, *(getattr(kinds[n % len(kinds)], name) for name in FIELDS))
-        for n in range(1, number + 1)
-    ]
-
-
-FIELDS = [name for name in MonitorSummary.__struct_fields__ if name != "id"]
+    return [msgspec.structs.replace(kinds[n % len(kinds)], id=n) for n in range(1, number + 1)]

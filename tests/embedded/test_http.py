@@ -131,7 +131,7 @@ def test_a_compressed_page_is_read() -> None:
 
 @pytest.mark.slow
 def test_only_the_start_of_a_gzip_bomb_is_decompressed() -> None:
-    bomb = gzip.compress(b"<title>Boom</title>" + b"\0" * 50_000_000)
+    bomb = gzip.compress(b"<title>Boom</title>" + b"\0" * 50_000_000, 1)
     start = time.process_time()
     assert title_of(b"Content-Encoding: gzip\r\n", bomb) == "Boom"
     assert time.process_time() - start < 0.5
