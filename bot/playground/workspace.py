@@ -79,7 +79,8 @@ class Workspace:
         self._listeners: list[Callable[[], None]] = []
         self._numbers = itertools.count(1)
         self._last_ts = 0
-        self._secrets = tuple(filter(None, app.secrets()))
+        own = [re.escape(each) for each in app.secrets() if each]
+        self._secrets = re.compile("|".join([*own, _BEARERS]))
 
     # Reading
 
@@ -272,9 +273,7 @@ class Workspace:
         if isinstance(value, list | tuple):
             return [self.mask(item) for item in value]
         if isinstance(value, str):
-            for secret in self._secrets:
-                value = value.replace(secret, "…")
-            return _BEARERS.sub(lambda found: (found[1] or "") + "…", value)
+            return self._secrets.sub(lambda found: (found[1] or "") + "…", value)
         return value
 
     def message_for_page(self, message: PostedMessage) -> Json:
@@ -312,6 +311,4 @@ def _copied(value: Any) -> Any:
 _SECRET_KEYS = frozenset(
     {"token", "trigger_id", "response_url", "upload_url", "authorization", "url_ticket"}
 )
-_BEARERS = re.compile(
-    r"xox[a-z]-[\w-]+|xapp-[\w-]+|v0=[0-9a-f]{64}|(/response/|ticket=|/upload/)[\w-]+"
-)
+_BEARERS = r"xox[a-z]-[\w-]+|xapp-[\w-]+|v0=[0-9a-f]{64}|(/response/|ticket=|/upload/)[\w-]+"
