@@ -102,11 +102,11 @@ class Scheduler:
         at_once: bool = True,
         instances: int = 1,
     ) -> None:
-        job, seconds = functools.partial(self._tasks.run, work), every.total_seconds()
         # A late tick still runs, and missed ticks run once (by default, APScheduler drops a run
         # that is one second late).
         often = {"misfire_grace_time": None, "coalesce": True, "max_instances": instances}
-        self.jobs.add_job(job, "interval", seconds=seconds, **often)
+        seconds = every.total_seconds()
+        self.jobs.add_job(self._tasks.run, "interval", (work,), seconds=seconds, **often)
         if at_once:
             self._tasks.start(work())
 
