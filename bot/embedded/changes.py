@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-from sqlalchemy import case, delete, func, insert, select, update
+from sqlalchemy import BigInteger, bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.embedded.ca.facts import Date
@@ -18,6 +18,11 @@ from bot.store.tables import change_feed, monitor_changes
 _KEPT = timedelta(days=7)
 _NAMES_TOLD = 20  # the most names of a certificate in one change
 _CURSOR = re.compile(r"([0-9a-f]{16})-([0-9]{1,18})", re.ASCII)
+_FEED, _NEW = select(change_feed), insert(monitor_changes)
+_OLD = select(func.max(monitor_changes.c.number)).where(monitor_changes.c.at < bindparam("begins"))
+_last, _time = change_feed.c.last, bindparam("time", type_=BigInteger)
+_begun = case((_last < _time, _time), else_=_last)
+_COUNTED = update(change_feed).values(last=_begun + bindparam("more")).returning(_last)
 
 ChangeKind = Literal["added", "changed", "deleted"]
 Names = Annotated[tuple[str, ...], Meta(description="At most 20 of them, in alphabetical order")]
@@ -71,7 +76,7 @@ class Feed:
 
 async def read_feed(connection: AsyncConnection) -> Feed:
     """The range of changes that are stored now."""
-    row = (await connection.execute(select(change_feed))).one()
+    row = (await connection.execute(_FEED)).one()
     return Feed(row.name, row.last, row.forgotten)
 
 
@@ -95,10 +100,9 @@ async def record_changes(connection: AsyncConnection, changes: Sequence[Change])
     """
     if not changes:
         return
-    known, time = change_feed.c.last, max(int(each.at.timestamp()) for each in changes) * 1_000_000
-    begun = case((known < time, time), else_=known)
-    counted = update(change_feed).values(last=begun + len(changes))
-    last = (await connection.execute(counted.returning(change_feed.c.last))).scalar_one()
+    time = max(int(each.at.timestamp()) for each in changes) * 1_000_000
+    counted = await connection.execute(_COUNTED, {"time": time, "more": len(changes)})
+    last = counted.scalar_one()
     rows = [
         {
             "number": number,
@@ -111,10 +115,9 @@ async def record_changes(connection: AsyncConnection, changes: Sequence[Change])
         }
         for number, each in enumerate(changes, last - len(changes) + 1)
     ]
-    await connection.execute(insert(monitor_changes), rows)
+    await connection.execute(_NEW, rows)
     begins = max(each.at for each in changes) - _KEPT
-    old = select(func.max(monitor_changes.c.number)).where(monitor_changes.c.at < begins)
-    if forgotten := await connection.scalar(old):
+    if forgotten := await connection.scalar(_OLD, {"begins": begins}):
         await connection.execute(
             delete(monitor_changes).where(monitor_changes.c.number <= forgotten)
         )

@@ -77,6 +77,11 @@ _LIST_ROW = (
     type_coerce(monitors.c.expected_until, BigInteger),
     monitors.c.renewal,
 )
+_WHOLE = (
+    select(monitors, monitor_facts.c.facts)
+    .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
+    .where(monitors.c.id == bindparam("monitor"), monitors.c.account_id == bindparam("account"))
+)
 _LIST = select(*_LIST_ROW, *NEWER).select_from(WITH_NEWER).order_by(monitors.c.id)
 #: A scan that differs from the last one in any of these adds a row to the history.
 HISTORY_COLUMNS = ("verdict", "message", "host_match", "not_before", "not_after", "issuer")
@@ -148,13 +153,9 @@ class Monitors:
 
     async def get(self, account: int, id_: int) -> RowMapping | None:
         """The whole row of a monitor with its `facts`, or None."""
-        query = (
-            select(monitors, monitor_facts.c.facts)
-            .outerjoin(monitor_facts, monitor_facts.c.monitor_id == monitors.c.id)
-            .where(monitors.c.id == id_, monitors.c.account_id == account)
-        )
         async with self._database.read() as connection:
-            return (await connection.execute(query)).mappings().one_or_none()
+            found = await connection.execute(_WHOLE, {"monitor": id_, "account": account})
+            return found.mappings().one_or_none()
 
     async def find(self, account: int, target: Target) -> int | None:
         """The ID of a target's monitor, or None."""

@@ -54,6 +54,18 @@ TURNS = [
     .returning(table, (table.c.drawn_at - _NOW).label("wait"))
     for table, here in HERE.items()
 ]
+_version = bindparam("of_version", type_=digests.c.version.type)
+_board: dict[str, Any] = {"board": bindparam("new_board"), "version": _version}
+#: Replace the board of a message; a notice may also be fixed now.
+CHANGED = {
+    digests: update(digests).where(HERE[digests]).values(_board),
+    notices: update(notices).where(HERE[notices]).values(fixed=bindparam("is_fixed"), **_board),
+}
+#: Slack shows the newest version.
+DRAWN = [
+    update(table).where(here, table.c.version == _version).values(drawn=_version)
+    for table, here in HERE.items()
+]
 _slots = edits.alias()
 #: Reserve one of the minute's edits: a free one, or else the next. A slot that another process is
 #: reserving is skipped. PostgreSQL may choose a slot by its old time, but checks its new one once

@@ -92,14 +92,7 @@ class Database:
 
     def insert(self, table: Table) -> Any:
         """An INSERT that supports `on_conflict_do_nothing` in this engine's dialect."""
-        return import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
-
-    def put(self, table: Table, row: Mapping[str, Any], where: Any = None) -> Any:
-        """An INSERT that replaces a row with the same primary key, if that row meets `where`."""
-        keys = [column.name for column in table.primary_key]
-        values = {name: value for name, value in row.items() if name not in keys}
-        statement = self.insert(table).values(row)
-        return statement.on_conflict_do_update(index_elements=keys, set_=values, where=where)
+        return _inserting(self.engine.dialect.name, table)
 
     def read(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection for reading: one snapshot, which never waits for a writer."""
@@ -217,6 +210,45 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
+
+
+async def add(connection: AsyncConnection, table: Table, row: Mapping[str, Any]) -> bool:
+    """Insert a row unless there is one with its primary key; returns whether it was inserted."""
+    new = _adding(connection.dialect.name, table)
+    return (await connection.execute(new, row)).one_or_none() is not None
+
+
+async def put(
+    connection: AsyncConnection,
+    table: Table,
+    row: Mapping[str, Any],
+    where: Any = None,
+    **bound: Any,
+) -> None:
+    """Insert a row, or replace the one with its primary key if that meets `where`.
+
+    `where` is a constant, with the parameters `bound`.
+    """
+    new = _replacing(connection.dialect.name, table, tuple(row), where)
+    await connection.execute(new, {**row, **bound})
+
+
+# Built once: building a statement takes several times as long as running it.
+@cache
+def _inserting(dialect: str, table: Table) -> Any:
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
+
+
+@cache
+def _adding(dialect: str, table: Table) -> Any:
+    return _inserting(dialect, table).on_conflict_do_nothing().returning(*table.primary_key)
+
+
+@cache
+def _replacing(dialect: str, table: Table, names: tuple[str, ...], where: Any) -> Any:
+    new, keys = _inserting(dialect, table), [column.name for column in table.primary_key]
+    values = {name: new.excluded[name] for name in names if name not in keys}
+    return new.on_conflict_do_update(index_elements=keys, set_=values, where=where)
 
 
 async def touch(connection: AsyncConnection) -> None:

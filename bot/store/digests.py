@@ -16,11 +16,10 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.dml import ReturningInsert
 
 from bot.blocks import Block, Message
-from bot.store.boards import BOARD, BOOKINGS, HERE, LOCKED_BOARD, TURNS, place
-from bot.store.database import Database
+from bot.store.boards import BOARD, BOOKINGS, CHANGED, DRAWN, HERE, LOCKED_BOARD, TURNS, place
+from bot.store.database import Database, add, put
 from bot.store.tables import DATABASE_NOW, digests, notes, notices, small_changes
 from bot.target import Target
 
@@ -152,14 +151,8 @@ class DigestStore:
             "ts": edits,
             "finished_at": None if messages else now,
         }
-        statement: ReturningInsert[Any] = (
-            self._database.insert(digests)
-            .values(row)
-            .on_conflict_do_nothing()
-            .returning(digests.c.day)
-        )
         async with self._database.quick_write() as connection:
-            won = (await connection.execute(statement)).one_or_none() is not None
+            won = await add(connection, digests, row)
         return await self.digest(day, channel) if won else None
 
     async def last_digest(self) -> datetime | None:
@@ -250,9 +243,8 @@ class DigestStore:
             "key": f"{LIST} {channel} {ts}", "channel": channel, "ts": ts, "message": "",
             "at": now, "kind": LIST, "board": msgspec.json.encode(board).decode(),
         }  # fmt: skip
-        new = self._database.insert(notices).values(row).on_conflict_do_nothing()
         async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(notices, row) if replaces else new)
+            await (put if replaces else add)(connection, notices, row)
 
     async def redraw(
         self, channel: str, ts: str, change: Callable[[Board], Board]
@@ -265,12 +257,10 @@ class DigestStore:
                     continue
                 old = board_of(row)
                 new = replace(old, board=change(old.board), version=old.version + 1)
-                encoded = msgspec.json.encode(new.board).decode()
-                values: dict[str, Any] = {"board": encoded, "version": new.version}
-                if table is notices:
-                    values["fixed"] = new.board.fixed
-                changed = update(table).where(HERE[table]).values(values)
-                await connection.execute(changed, place(channel, ts))
+                values = place(channel, ts) | {"of_version": new.version}
+                values["new_board"] = msgspec.json.encode(new.board).decode()
+                values["is_fixed"] = new.board.fixed
+                await connection.execute(CHANGED[table], values)
                 return new
         return None
 
@@ -302,11 +292,10 @@ class DigestStore:
 
     async def drawn(self, shown: StoredBoard) -> bool:
         """Record that Slack shows this version; False if there is a newer one."""
+        newest = place(shown.channel, shown.ts) | {"of_version": shown.version}
         async with self._database.quick_write() as connection:
-            for table in HERE:
-                newest = HERE[table] & (table.c.version == shown.version)
-                statement = update(table).where(newest).values(drawn=shown.version)
-                if (await connection.execute(statement, place(shown.channel, shown.ts))).rowcount:
+            for drawn in DRAWN:
+                if (await connection.execute(drawn, newest)).rowcount:
                     return True
         return False
 
@@ -331,12 +320,8 @@ class DigestStore:
 
     async def claim_note(self, key: str, value: str) -> bool:
         """Store a note unless the key is taken; False if it is."""
-        row = {"key": key, "value": value}
-        statement: ReturningInsert[Any] = (
-            self._database.insert(notes).values(row).on_conflict_do_nothing().returning(notes.c.key)
-        )
         async with self._database.quick_write() as connection:
-            return (await connection.execute(statement)).one_or_none() is not None
+            return await add(connection, notes, {"key": key, "value": value})
 
     async def note(self, key: str) -> str | None:
         """A note; None if there is none."""
@@ -346,7 +331,7 @@ class DigestStore:
     async def keep_note(self, key: str, value: str) -> None:
         """Store a note, replacing the old one."""
         async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(notes, {"key": key, "value": value}))
+            await put(connection, notes, {"key": key, "value": value})
 
     async def take_note(self, key: str) -> str | None:
         """Remove a note and return it; None if there is none, or another process was faster."""

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Table, bindparam, delete, func, or_, select
 
-from bot.store.database import PATIENT_SECONDS, Database
+from bot.store.database import PATIENT_SECONDS, Database, put
 from bot.store.digests import LIST, NOTICES_EDITED
 from bot.store.marks import HOST
 from bot.store.rechecks import ACTIVE
@@ -64,6 +64,7 @@ _API, _SINCE = "api", "api since"
 _SAID = select(notes.c.key, notes.c.value).where(
     notes.c.key.in_([_API, _SINCE]) | notes.c.key.startswith(HOST)
 )
+_STOOD = select(standings.c.monitor_id, standings.c.target)
 
 
 async def keep_hosts(database: Database, hosts: Mapping[int, str]) -> None:
@@ -71,7 +72,7 @@ async def keep_hosts(database: Database, hosts: Mapping[int, str]) -> None:
     async with database.quick_write() as connection:
         for number, host in hosts.items():
             row = {"key": f"{HOST}{number}", "value": host}
-            await connection.execute(database.put(notes, row))
+            await put(connection, notes, row)
 
 
 async def forget_others(
@@ -83,16 +84,16 @@ async def forget_others(
     """Forget claims, mutes and sightings of another API's or account's monitors: IDs differ there.
 
     They stay where an ID still has its stored host, since only the key may have changed.
-    `hosts` returns the IDs and hosts of all monitors. Returns whether the API, account or key has
-    changed, and since when IDs are, or may be, those of other monitors. Raises DatabaseUnavailable,
-    and what `hosts` raises.
+    `hosts` returns the IDs and hosts of all monitors. Returns whether marks may have been deleted,
+    and since when IDs are, or may be, those of other monitors. Raises DatabaseUnavailable, and what
+    `hosts` raises.
     """
     async with database.quick_read() as connection:
         said = {row.key: row.value for row in await connection.execute(_SAID)}
         before, since = said.pop(_API, ""), said.pop(_SINCE, "")
         if before == source:
             return False, datetime.fromisoformat(since) if since else None
-        stored = await connection.execute(select(standings.c.monitor_id, standings.c.target))
+        stored = await connection.execute(_STOOD)
         known = {(row.monitor_id, row.target) for row in stored}
     known |= {(int(key.removeprefix(HOST)), host) for key, host in said.items()}
     found = dict(await hosts()) if before else {}
@@ -109,5 +110,5 @@ async def forget_others(
             if int(key.removeprefix(HOST)) not in same:
                 await connection.execute(delete(notes).where(notes.c.key == key))
         for key, value in ((_API, source), (_SINCE, since)):
-            await connection.execute(database.put(notes, {"key": key, "value": value}))
-    return True, datetime.fromisoformat(since) if since else None
+            await put(connection, notes, {"key": key, "value": value})
+    return bool(before), datetime.fromisoformat(since) if since else None

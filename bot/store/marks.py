@@ -3,14 +3,13 @@
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.sighting import Claim, Marks, Mute
-from bot.store.database import Database
+from bot.store.database import Database, put
 from bot.store.tables import claims, mutes, notes, remarks, sightings
 
 _NOTE, _RUNBOOK = "note", "runbook"
@@ -69,11 +68,11 @@ class MarkStore:
         """Store mutes; one that is None unmutes its monitor. All or none are stored."""
         async with self._database.quick_write() as connection:
             for number, mute in sorted(new.items()):
-                change: Any = delete(mutes).where(mutes.c.monitor_id == number)
-                if mute is not None:
+                if mute is None:
+                    await connection.execute(delete(mutes).where(mutes.c.monitor_id == number))
+                else:
                     row = {"monitor_id": number, "mute": msgspec.json.encode(mute).decode()}
-                    change = self._database.put(mutes, row)
-                await connection.execute(change)
+                    await put(connection, mutes, row)
 
     async def end_mutes(self, over: Mapping[int, Mute]) -> None:
         """Delete these mutes, unless their monitors have been muted again since."""
@@ -105,11 +104,11 @@ class MarkStore:
         async with self._database.quick_write() as connection:
             for pattern in sorted(patterns):
                 key = {"kind": kind, "pattern": pattern}
-                change: Any = delete(remarks).filter_by(**key)
                 if text:
                     row = {**key, "text": text, "set_by": by, "set_at": now}
-                    change = self._database.put(remarks, row)
-                if (await connection.execute(change)).rowcount:
+                    await put(connection, remarks, row)
+                    done.append(pattern)
+                elif (await connection.execute(delete(remarks).filter_by(**key))).rowcount:
                     done.append(pattern)
         return done
 

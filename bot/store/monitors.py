@@ -8,17 +8,17 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-from sqlalchemy import delete, or_, select
+from sqlalchemy import bindparam, delete, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import Subscription
 from bot.errors import DatabaseUnavailable, OtherAPI
 from bot.severity import NET_DAYS, Thresholds, ended_mute, is_fine
 from bot.sighting import Sighting
-from bot.store.database import Database, best_effort
+from bot.store.database import Database, add, best_effort, put
 from bot.store.forget import forget_old, forget_others, keep_hosts
 from bot.store.marks import MarkStore, forget, read_marks
 from bot.store.placeholders import Placeholders
@@ -35,6 +35,9 @@ AUDIT_SHOWN = 20
 #: The longest that an answer of the API can take.
 LONGEST_ANSWER = timedelta(minutes=10)
 _RULES = select(thresholds.c.pattern, thresholds.c.rule)
+_LOG = insert(audit)
+_SEEN = select(sightings.c.seen).where(sightings.c.monitor_id == bindparam("number"))
+_OLDER = ~sightings.c.seen_at.between(bindparam("late"), bindparam("latest"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +139,18 @@ class Records:
 
     async def set_threshold(self, pattern: str, rule: str, *, by: str, now: datetime) -> None:
         """Store a threshold for a host or pattern; an empty one removes it."""
-        change: Any = delete(thresholds).where(thresholds.c.pattern == pattern)
-        if rule:
-            row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
-            change = self._database.put(thresholds, row)
+        row = {"pattern": pattern, "rule": rule, "set_by": by, "set_at": now}
         async with self._database.quick_write() as connection:
-            await connection.execute(change)
+            if rule:
+                await put(connection, thresholds, row)
+            else:
+                await connection.execute(delete(thresholds).filter_by(pattern=pattern))
         await self.reread()
 
     async def seen(self, monitor_id: int) -> Sighting | None:
         """The last sighting of a monitor."""
-        query = select(sightings.c.seen).where(sightings.c.monitor_id == monitor_id)
         async with self._database.quick_read() as connection:
-            stored = await connection.scalar(query)
+            stored = await connection.scalar(_SEEN, {"number": monitor_id})
         return msgspec.json.decode(stored, type=Sighting) if stored else None
 
     async def see(self, monitor_id: int, sighting: Sighting, at: datetime) -> None:
@@ -158,10 +160,9 @@ class Records:
         """
         seen, late = msgspec.json.encode(sighting).decode(), at + timedelta(seconds=1)
         row = {"monitor_id": monitor_id, "seen_at": at, "seen": seen}
-        older = ~sightings.c.seen_at.between(late, at + LONGEST_ANSWER)
         with best_effort(f"record what was seen of monitor {monitor_id}"):
             async with self._database.quick_write() as connection:
-                await connection.execute(self._database.put(sightings, row, older))
+                await put(connection, sightings, row, _OLDER, late=late, latest=at + LONGEST_ANSWER)
 
     async def forget(self, *monitor_ids: int) -> None:
         """Delete what is stored about deleted monitors."""
@@ -175,9 +176,9 @@ class Records:
         async def hosts() -> list[tuple[int, str]]:
             return [(row.id, str(row.target)) for row in await api.list()]
 
-        changed, self.ids_since = await forget_others(self._database, api.source, hosts, now)
+        deleted, self.ids_since = await forget_others(self._database, api.source, hosts, now)
         self._knows_ids = True
-        if changed:
+        if deleted:
             await self.refresh_rules()
 
     async def forget_old(self, clock: Callable[[], datetime]) -> None:
@@ -187,14 +188,8 @@ class Records:
     async def take(self, delivery: str, now: datetime) -> bool:
         """Accept a request for a change; False if any process has accepted it before."""
         digest = hashlib.sha256(delivery.encode()).hexdigest()
-        taken = (
-            self._database.insert(deliveries)
-            .values(digest=digest, at=now)
-            .on_conflict_do_nothing()
-            .returning(deliveries.c.digest)
-        )
         async with self._database.quick_write() as connection:
-            return (await connection.execute(taken)).one_or_none() is not None
+            return await add(connection, deliveries, {"digest": digest, "at": now})
 
     async def log(self, line: AuditLine) -> bool:
         """Write an audit entry; False if it was only logged, as the database can't be written."""
@@ -208,7 +203,7 @@ class Records:
         }
         try:
             async with self._database.quick_write() as connection:
-                await connection.execute(self._database.insert(audit).values(row))
+                await connection.execute(_LOG, row)
         except DatabaseUnavailable as fault:
             log.error("Could not write the audit entry (%s): %s", fault, line)  # noqa: TRY400 - the entry is what counts
         except Exception:

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.blocks import Block, Message
 from bot.sighting import LastSeen, Topic
-from bot.store.database import PATIENT_SECONDS, Database
+from bot.store.database import PATIENT_SECONDS, Database, add
 from bot.store.digests import LIST, board_of
 from bot.store.marks import forget
 from bot.store.tables import notes, notices, small_changes, standings
@@ -42,7 +42,8 @@ _READ_AT_ONCE = 2000
 _TOLD_WITHIN = timedelta(days=1)
 _parents = notices.alias()
 _claimed_at = notices.c.claimed_at  # in the future if the clock was set back since
-#: Built once because it runs often.
+#: Built once because they run often.
+_BASIS = select(notes.c.value).where(notes.c.key == _SOURCE)
 _UNPOSTED = (
     select(notices, _parents.c.ts.label("thread_ts"))
     .outerjoin(_parents, _parents.c.key == notices.c.thread)
@@ -149,7 +150,7 @@ class NoticeStore:
         They are cached, and read again after another process has stored a comparison.
         """
         async with self._database.quick_read(PATIENT_SECONDS) as connection:
-            stored = await connection.scalar(select(notes.c.value).where(notes.c.key == _SOURCE))
+            stored = await connection.scalar(_BASIS)
             basis = _basis(stored)
             if basis.source != source:
                 return Standings(Basis(source, basis.version), stored)
@@ -180,7 +181,7 @@ class NoticeStore:
                 return False
             await self._keep_standings(connection, was, changed, gone)
             for each in news:
-                await self._insert(connection, each)
+                await add(connection, notices, _row(each))
                 if each.join is not None:
                     await self._join(connection, each.topic, each.join)
             await self._keep_small(connection, small, now)
@@ -195,11 +196,7 @@ class NoticeStore:
         nobody: frozenset[Any] = frozenset()
         topic = Topic(f"{what} {channel}", channel, "", nobody, nobody, None, now)
         async with self._database.quick_write() as connection:
-            await self._insert(connection, Notice.of(topic, card))
-
-    async def _insert(self, connection: AsyncConnection, notice: Notice) -> None:
-        row = self._database.insert(notices).values(_row(notice))
-        await connection.execute(row.on_conflict_do_nothing())
+            await add(connection, notices, _row(Notice.of(topic, card)))
 
     async def _join(self, connection: AsyncConnection, topic: Topic, join: Join) -> None:
         """Add the topic's monitors to the notice that it follows up."""
@@ -219,9 +216,7 @@ class NoticeStore:
     ) -> bool:
         """Replace the basis; False if it has changed. Until the commit, other processes wait."""
         if before is None:
-            first = self._database.insert(notes).values(key=_SOURCE, value=after)
-            first = first.on_conflict_do_nothing().returning(notes.c.key)
-            return (await connection.execute(first)).one_or_none() is not None
+            return await add(connection, notes, {"key": _SOURCE, "value": after})
         same = (notes.c.key == _SOURCE) & (notes.c.value == before)
         newer = update(notes).where(same).values(value=after)
         return bool((await connection.execute(newer)).rowcount)
@@ -318,10 +313,8 @@ class NoticeStore:
 
     async def may_repeat(self, key: str) -> bool:
         """Whether a notice that may have been lost may be repeated; True once."""
-        first = self._database.insert(notes).values(key=f"{_REPEAT}{key}", value="1")
-        first = first.on_conflict_do_nothing().returning(notes.c.key)
         async with self._database.quick_write() as connection:
-            return (await connection.execute(first)).one_or_none() is not None
+            return await add(connection, notes, {"key": f"{_REPEAT}{key}", "value": "1"})
 
     async def give_back(self, notice: Notice, since: datetime) -> None:
         """Give up the claim of this time, so that the notice can be posted at once.

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 
 from bot.blocks import Address
-from bot.store.database import QUICK_SECONDS, SOON_SECONDS, Database, best_effort
+from bot.store.database import QUICK_SECONDS, SOON_SECONDS, Database, best_effort, put
 from bot.store.tables import notes
 
 #: A process renews its records this often; those not renewed for LEASE_SECONDS have lost theirs.
@@ -22,6 +22,7 @@ SIGN_SECONDS, LEASE_SECONDS = 5.0, 20.0
 #: The most records that one process keeps at a time.
 MOST = 200
 _KEY = "placeholder "
+_GONE = delete(notes).where(notes.c.key == bindparam("key"))
 _LEFT = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(_KEY))
 #: Instead of a modal's ID: the user's Home.
 HOME = "home"
@@ -99,10 +100,10 @@ class Record:
             self.key = _KEY + wanted.id
             row = {"key": self.key, "value": _value(wanted)}
             async with self._database.quick_write() as connection:
-                await connection.execute(self._database.put(notes, row))
+                await put(connection, notes, row)
         elif self.key:
             async with self._database.quick_write() as connection:
-                await connection.execute(delete(notes).where(notes.c.key == self.key))
+                await connection.execute(_GONE, {"key": self.key})
 
 
 class Placeholders:
@@ -154,7 +155,7 @@ class Placeholders:
     async def forget(self, placeholder: Placeholder) -> None:
         """Delete a record: the message is edited, or can't be."""
         async with self._database.quick_write() as connection:
-            await connection.execute(delete(notes).where(notes.c.key == _KEY + placeholder.id))
+            await connection.execute(_GONE, {"key": _KEY + placeholder.id})
 
     async def close(self) -> None:
         """Give what is left to record a moment."""

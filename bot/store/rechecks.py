@@ -6,11 +6,23 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, Update, delete, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)  # fmt: skip
 
 from bot.blocks import Address, Message
 from bot.sighting import Sighting
-from bot.store.database import Database
+from bot.store.database import Database, add, put
 from bot.store.tables import notes
 from bot.store.tables import watches as table
 from bot.target import Target
@@ -25,6 +37,11 @@ STEADY_SCANS, GROWTH, MOST_WAIT = 5, 1.5, 5
 _STOPPED, _TOLD = "stopped", "told"
 _UNSHOWN = select(notes).where(notes.c.key.startswith(f"{_STOPPED} "))
 ACTIVE, FIXED, OVER, STOPPED, GONE = "active", "fixed", "over", "stopped", "gone"
+_ONE = select(table).where(table.c.id == bindparam("number"))
+_RUNNING = select(table).where(table.c.state == ACTIVE).order_by(table.c.ends_at, table.c.id)
+_DUE = _RUNNING.where(
+    or_(table.c.next_at <= bindparam("now"), table.c.next_at > bindparam("latest"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +68,12 @@ class RecheckStore:
 
     async def running(self) -> Sequence[Watch]:
         """The watches that are running, the first to end first."""
-        return await self._select(table.c.state == ACTIVE)
+        return await self._select(_RUNNING)
 
     async def due(self, now: datetime, interval: timedelta) -> Sequence[Watch]:
         """The watches whose next scan is due."""
         latest = now + max(LONGEST_WAIT, interval * MOST_WAIT)
-        is_due = or_(table.c.next_at <= now, table.c.next_at > latest)
-        found = await self._select(table.c.state == ACTIVE, is_due)
+        found = await self._select(_DUE, now=now, latest=latest)
         # the clock was set back: what was left after the next scan is left after this one
         return [
             replace(each, ends_at=now + (each.ends_at - each.next_at))
@@ -68,7 +84,7 @@ class RecheckStore:
 
     async def get(self, watch_id: int) -> Watch | None:
         """A watch, running or not."""
-        return next(iter(await self._select(table.c.id == watch_id)), None)
+        return next(iter(await self._select(_ONE, number=watch_id)), None)
 
     async def reserve(
         self,
@@ -102,7 +118,7 @@ class RecheckStore:
         }
         async with self._database.quick_write() as connection:
             # On PostgreSQL, whoever writes the same note waits for the end of this transaction.
-            await connection.execute(self._database.put(notes, {"key": "watches", "value": ""}))
+            await put(connection, notes, {"key": "watches", "value": ""})
             if running := (await connection.execute(query)).one_or_none():
                 return _watch(running), False
             if (await connection.scalar(count) or 0) >= most:
@@ -131,7 +147,7 @@ class RecheckStore:
         async with self._database.quick_write() as connection:
             done = await connection.execute(_changed(watch, state=STOPPED))
             if done.rowcount:
-                await connection.execute(self._database.put(notes, note))
+                await put(connection, notes, note)
         return done.rowcount == 1
 
     async def stopped(self) -> list[tuple[Watch, Message]]:
@@ -153,9 +169,8 @@ class RecheckStore:
     async def may_tell(self, watch: Watch, attempt: int) -> bool:
         """Whether the reply to a turn has not been sent yet, at this attempt; True once."""
         key = f"{_TOLD} {watch.ends_at.date()} {watch.id} {watch.scans} {watch.state} {attempt}"
-        new = self._database.insert(notes).values(key=key, value="").on_conflict_do_nothing()
         async with self._database.quick_write() as connection:
-            return bool((await connection.execute(new)).rowcount)
+            return await add(connection, notes, {"key": key, "value": ""})
 
     async def put_off(self, watch: Watch, next_at: datetime) -> None:
         """Postpone the next turn."""
@@ -175,10 +190,9 @@ class RecheckStore:
             state=watch.state,
         )
 
-    async def _select(self, *conditions: ColumnElement[bool]) -> list[Watch]:
-        query = select(table).where(*conditions).order_by(table.c.ends_at, table.c.id)
+    async def _select(self, query: Select[Any], **parameters: Any) -> list[Watch]:
         async with self._database.quick_read() as connection:
-            return [_watch(row) for row in await connection.execute(query)]
+            return [_watch(row) for row in await connection.execute(query, parameters)]
 
     async def _update(self, watch: Watch, *conditions: ColumnElement[bool], **values: Any) -> bool:
         async with self._database.quick_write() as connection:

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.dates import DIGEST, NOTICES, Subscription
-from bot.store.database import Database
+from bot.store.database import Database, put
 from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
@@ -120,7 +120,7 @@ class Subscriptions:
         secret = secrets.token_urlsafe(24)
         row = {"key": _CALENDAR, "value": _hashed(secret)}
         async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(notes, row))
+            await put(connection, notes, row)
         return secret
 
     async def has_calendar(self) -> bool:
@@ -149,7 +149,7 @@ class Subscriptions:
             "subscription": msgspec.json.encode(subscription).decode(),
         }
         async with self._database.quick_write() as connection:
-            await connection.execute(self._database.put(subscriptions, row))
+            await put(connection, subscriptions, row)
             if kind == NOTICES and (subscription.off or subscription.paused_until):
                 old = (notices.c.channel == channel) & notices.c.ts.is_(None)
                 await connection.execute(delete(notices).where(old))
