@@ -107,9 +107,10 @@ def _a_label(label: str) -> str:
 
 
 def _normal_address(text: str) -> str:
+    if "%" in text:
+        raise ValueError(f"“{text}” can't be monitored: its zone is only valid on one machine.")
     try:
-        if "%" not in text:  # a zone ID is only valid on one machine
-            return str(ipaddress.ip_address(text if ":" in text else _ipv4(text)))
+        return str(ipaddress.ip_address(text if ":" in text else _ipv4(text)))
     except ValueError:
         pass
     raise ValueError(f"“{text}” is not an IP address. Write it like 192.0.2.1 or 2001:db8::1.")

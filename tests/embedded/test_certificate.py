@@ -1,4 +1,5 @@
 import ssl
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from cryptography.x509.oid import ExtensionOID
 from bot.embedded.scan.certificate import Leaf, read_certificate
 from bot.embedded.scan.dns import is_address
 from bot.embedded.scan.guard import Guard, parse_allow
+from bot.embedded.scan.judge import judge
 from bot.embedded.scan.scanner import Scanner
 from bot.embedded.scan.tls import Trust
 from bot.embedded.scan.verdict import Verdict, color, printable, sentence
@@ -57,6 +59,23 @@ def test_names_match_hosts_as_in_browsers() -> None:
         ("xn--bcher-kva.example", "xn--bcher-kva.example", True),
     ]:
         assert leaf("other.test", pattern).covers(host) is covered
+
+
+def test_a_certificate_whose_dates_contradict_each_other_is_not_said_to_become_valid() -> None:
+    never = replace(leaf("a.test"), not_before=NOW + 2 * DAY)
+    verdict, message = judge("a.test", never, [], NOW, [])
+    assert (verdict, message.endswith("UTC, but expires before that")) == (
+        Verdict.NOT_YET_VALID,
+        True,
+    )
+    later = replace(never, not_after=NOW + 3 * DAY)
+    assert judge("a.test", later, [], NOW, [])[1].endswith("valid from 2027-01-17 12:00 UTC")
+
+
+def test_blank_names_are_no_names() -> None:
+    for names, said in (((" ", ""), "lists no host names"), (("", "b.test"), "is for b.test")):
+        message = judge("a.test", leaf(*names), [], NOW, [])[1]
+        assert message == f"Host name mismatch: the certificate {said}"
 
 
 def test_a_dns_name_that_looks_like_an_address_covers_no_address() -> None:

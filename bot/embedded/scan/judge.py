@@ -63,7 +63,8 @@ def judge(
     if leaf.not_after < now:
         return Verdict.EXPIRED, expired_sentence(leaf.not_after)
     if leaf.not_before > now:
-        return _verdict(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC")
+        never = ", but expires before that" if leaf.not_after < leaf.not_before else ""
+        return _verdict(Verdict.NOT_YET_VALID, f"{leaf.not_before:%Y-%m-%d %H:%M} UTC{never}")
     verdicts = [_judge_fault(fault, others) for fault in faults]
     if verdicts:
         return min(verdicts, key=lambda each: _ORDER.index(each[0]))
@@ -143,6 +144,7 @@ def _verdict(verdict: Verdict, detail: str = "") -> tuple[Verdict, str]:
 
 
 def _coverage(names: tuple[str, ...], host: str) -> str:
+    names = tuple(name for name in names if name.strip())
     if not names:
         return "the certificate lists no host names"
     if host in names:
