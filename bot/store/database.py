@@ -201,6 +201,7 @@ class Database:
                 await touch(connection)
 
     def _begin_sqlite(self, connection: Connection) -> None:
+        # With a WAL, SQLite does not look itself (sqlite.org/rescode.html, READONLY_DBMOVED).
         file = _identity(self._path)
         self._file = file if self._file == (0, 0) else self._file
         if file != self._file:
