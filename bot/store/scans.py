@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, cast, delete, select, update
+from sqlalchemy import BigInteger, ColumnElement, Text, bindparam, cast, delete, select, update
 
 from bot.errors import DatabaseUnavailable
 from bot.store.database import Database
@@ -31,6 +31,13 @@ class RunningScans:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._tidy_at = 0.0
+        new = database.insert(notes).values(value=cast(DATABASE_NOW, Text))
+        oldest = DATABASE_NOW - bindparam("silent", type_=BigInteger)
+        self._new = new.on_conflict_do_update(
+            index_elements=["key"],
+            set_={"value": new.excluded.value},
+            where=cast(notes.c.value, BigInteger) < oldest,
+        ).returning(notes.c.key)
 
     @asynccontextmanager
     async def turn(self, monitor_id: int) -> AsyncIterator[bool]:
@@ -63,14 +70,8 @@ class RunningScans:
 
     async def _begin(self, key: str) -> bool:
         """Note that this process scans, unless another one does."""
-        new = self._database.insert(notes).values(key=key, value=cast(DATABASE_NOW, Text))
-        new = new.on_conflict_do_update(
-            index_elements=["key"],
-            set_={"value": new.excluded.value},
-            where=cast(notes.c.value, BigInteger) < DATABASE_NOW - SILENT,
-        )
         async with self._database.quick_write() as connection:
-            begun = await connection.execute(new.returning(notes.c.key))
+            begun = await connection.execute(self._new, {"key": key, "silent": SILENT})
             return begun.one_or_none() is not None
 
     async def _ended_well(self, key: str) -> bool:
