@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +10,8 @@ from typing import Any, TypeVar
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    NoSuchElementException,
-    StaleElementReferenceException,
-    TimeoutException,
-)
 from selenium.webdriver.common.by import By
-from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 from bot import demo
 from bot.demo import Demo, first_digest, running_demo
@@ -47,14 +38,49 @@ ARGUMENTS = (
 #: Chromium's own first page takes as long to load as a test.
 PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"]}
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
-PATIENCE = 60.0
-#: Raised while an element moves or is redrawn: look it up again.
-TRANSIENT = (
-    ElementClickInterceptedException,
-    ElementNotInteractableException,
-    NoSuchElementException,
-    StaleElementReferenceException,
-)
+PATIENCE = 5.0
+#: What a key types, and its code on Windows, by which Chromium knows it.
+KEYS = {"Enter": ("\r", 13), "Tab": ("", 9)}
+#: Waits in the page, which takes a tenth of what asking it again and again does.
+UNTIL = """
+const [seconds, ...given] = arguments;
+const condition = (...given) => {%s};
+return new Promise((resolve, reject) => {
+  const end = performance.now() + 1000 * seconds;
+  const stop = (settle, value) => { watcher.disconnect(); clearInterval(timer); settle(value); };
+  const look = () => {
+    try {
+      const found = condition(...given);
+      if (found || performance.now() > end) stop(resolve, found);
+    } catch (fault) { stop(reject, fault); }
+  };
+  const watcher = new MutationObserver(look), timer = setInterval(look, 50);
+  watcher.observe(document,
+    {subtree: true, childList: true, characterData: true, attributes: true});
+  look();
+});
+"""
+#: Scrolls to the last (or first) visible element of a kind; gives its middle if nothing covers it.
+SPOT = """
+const [css, last] = given;
+const visible = [...document.querySelectorAll(css)].filter((one) =>
+  one.getClientRects().length
+    && one.checkVisibility({opacityProperty: true, visibilityProperty: true}));
+const box = visible.at(last ? -1 : 0);
+box?.scrollIntoView({block: "center"});
+const {left, top, width, height} = box?.getClientRects()[0] ?? {};
+const at = {x: left + width / 2, y: top + height / 2};
+return box?.contains(document.elementFromPoint(at.x, at.y)) && !box.disabled && at;
+"""
+#: Shows another part of the page by its URL, as a link does; the page loads nothing.
+GO = """
+const wanted = `#${arguments[0]}`;
+return new Promise((resolve) => {
+  if (location.hash === wanted) return resolve();
+  addEventListener("hashchange", () => resolve(), {once: true});
+  location.hash = wanted;
+});
+"""
 #: Finds boxes that scroll sideways; they may only scroll up and down.
 SIDEWAYS = """
 const boxes = ["html", "#messages", "#thread-messages", "#home", "dialog[open] .modal-body"];
@@ -149,9 +175,10 @@ class Page:
     screenshots: Path | None
     size: str
     docs: Path | None
+    failures: int = 0
 
     def open(self, user: str = "U0ANN", at: str = "channel=C0CERTS") -> None:
-        """Open the page anew, as a user and at a channel or tab."""
+        """Load the page anew, as a user and at a channel or tab."""
         self.leave()
         self.driver.get(f"{self.running.demo.playground.url}#user={user}&{at}")
         self.wait_for_user(user)
@@ -161,61 +188,75 @@ class Page:
         if self.driver.current_url != "about:blank":
             self.driver.get("about:blank")
 
+    def go(self, user: str = "U0ANN", at: str = "channel=C0CERTS") -> None:
+        """Show a channel or tab to a user in the page that is loaded: a tenth of loading it."""
+        self.run(GO, f"user={user}&{at}")
+        self.wait_for_user(user)
+
     def wait_for_user(self, user: str) -> None:
         """Wait until the page shows this user's view."""
-        self.until(lambda: self.run("return document.body.dataset.ready") == user, f"{user}'s page")
+        self.until("return document.body?.dataset.ready === given[0]", f"{user}'s page", user)
 
     def act_as(self, user: str) -> None:
         """Switch to another user with the page's menu."""
-        Select(self.find("#user")).select_by_value(user)
+        Select(self.driver.find_element(By.ID, "user")).select_by_value(user)
         self.wait_for_user(user)
 
     def say(self, text: str, field: str = "#composer") -> None:
-        """Paste a line and send it: typing each letter takes as long as all the rest."""
+        """Paste a line and send it."""
+        self.paste(field, text)
+        self.press("Enter")
 
-        def done() -> bool:
-            box = self.find(field)
-            box.clear()
-            box.click()
-            self.driver.execute_cdp_cmd("Input.insertText", {"text": text})
-            return box.get_attribute("value") == text
-
-        self.until(done, f"{text!r} in {field}")
-        self.find(field).send_keys(Keys.ENTER)
+    def paste(self, css: str, text: str) -> None:
+        """Replace the text of a field by pasting: typing takes as long as all the rest."""
+        self._select(css)
+        self._command("Input.insertText", text=text)
+        self.until_value(css, text)
 
     def type(self, css: str, text: str) -> None:
-        """Replace the text of a field."""
+        """Replace the text of a field by typing."""
+        self._select(css)
+        self.press(*text)
+        self.until_value(css, text)
 
-        def done() -> bool:
-            box = self.find(css)
-            box.clear()
-            box.send_keys(text)
-            return box.get_attribute("value") == text
-
-        self.until(done, f"{text!r} in {css}")
+    def press(self, *keys: str) -> None:
+        """Press and release one key after another."""
+        for key in keys:
+            text, code = KEYS.get(key, (key, 0))
+            for what in ("keyDown", "keyUp"):
+                typed = text if what == "keyDown" else ""
+                self._command(
+                    "Input.dispatchKeyEvent",
+                    type=what,
+                    key=key,
+                    text=typed,
+                    windowsVirtualKeyCode=code,
+                )
 
     def click(self, css: str, within: str = "", *, last: bool = True) -> None:
-        """Click the last (or first) visible element of this kind."""
+        """Click the last (or first) visible element of this kind; on a phone, tap on it."""
+        css = f"{within} {css}".strip()
+        spot = self.until(SPOT, f"a click on {css}", css, last)
+        if self.size == "phone":
+            self._command("Input.dispatchTouchEvent", type="touchStart", touchPoints=[spot])
+            self._command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+            return
+        self._command("Input.dispatchMouseEvent", type="mouseMoved", **spot)
+        for what in ("mousePressed", "mouseReleased"):
+            clicked = {"type": what, "button": "left", "clickCount": 1}
+            self._command("Input.dispatchMouseEvent", **clicked, **spot)
 
-        def done() -> bool:
-            box = self.visible(f"{within} {css}".strip(), last=last)
-            self.run("arguments[0].scrollIntoView({block: 'center'})", box)
-            box.click()
-            return True
+    def _select(self, css: str) -> None:
+        """Click on a field and select its text."""
+        self.click(css, last=False)
+        script = """
+        const box = document.activeElement;
+        if (box.matches(given[0])) box.select();
+        return box.matches(given[0]);"""
+        self.until(script, f"the focus on {css}", css)
 
-        self.until(done, f"a click on {within} {css}")
-
-    def find(self, css: str) -> WebElement:
-        """The first matching element. Raises NoSuchElementException."""
-        return self.driver.find_element(By.CSS_SELECTOR, css)
-
-    def visible(self, css: str, *, last: bool) -> WebElement:
-        """The last (or first) matching element that is visible. Raises NoSuchElementException."""
-        found = self.driver.find_elements(By.CSS_SELECTOR, css)
-        for each in reversed(found) if last else found:
-            if each.is_displayed():  # each question takes milliseconds
-                return each
-        raise NoSuchElementException(css)
+    def _command(self, name: str, **parameters: Any) -> None:
+        self.driver.execute_cdp_cmd(name, parameters)
 
     def texts(self, css: str) -> list[str]:
         """The texts of all matching elements, visible or not."""
@@ -225,21 +266,30 @@ class Page:
             )
         )
 
-    def until(self, condition: Callable[[], T], what: str) -> T:
-        """Wait until a condition holds, and return its value."""
-        waiting = WebDriverWait(self.driver, PATIENCE, 0.05, ignored_exceptions=TRANSIENT)
-        return waiting.until(lambda _: condition(), f"did not happen: {what}")
+    def until(self, condition: str, what: str, *given: Any) -> Any:
+        """Wait until the script `condition` returns something true, and return that."""
+        found = self.run(UNTIL % condition, PATIENCE, *given)
+        assert found, f"did not happen: {what}"
+        return found
 
     def until_text(self, css: str, *words: str) -> str:
         """Wait until one of these elements contains all these words, and return its text."""
-
-        def match() -> str:
-            return next((t for t in self.texts(css) if all(word in t for word in words)), "")
-
+        script = """
+        return [...document.querySelectorAll(given[0])].map((e) => e.innerText)
+          .find((text) => given[1].every((word) => text.includes(word)))"""
         try:
-            return self.until(match, f"{words} in {css}")
-        except TimeoutException as fault:
-            pytest.fail(f"{fault.msg}; there is {self.texts(css)}")
+            return str(self.until(script, f"{words} in {css}", css, words))
+        except AssertionError as fault:
+            pytest.fail(f"{fault}; there is {self.texts(css)}")
+
+    def until_value(self, css: str, text: str) -> None:
+        """Wait until a field has exactly this text."""
+        script = "return document.querySelector(given[0])?.value === given[1]"
+        self.until(script, f"{text!r} in {css}", css, text)
+
+    def until_gone(self, css: str) -> None:
+        """Wait until no such element is left."""
+        self.until("return !document.querySelector(given[0])", f"the end of {css}", css)
 
     def answer_to(self, text: str, *words: str) -> str:
         """Say a line, and return the `data-ts` of a new message with all these words."""
@@ -258,11 +308,9 @@ class Page:
         """The `data-ts` of the newest message with all these words, once it exists."""
         script = """
         return [...document.querySelectorAll("#messages article")].filter((one) =>
-          Number(one.dataset.ts) > arguments[1] &&
-          arguments[0].every((word) => one.innerText.includes(word))).at(-1)?.dataset.ts"""
-        return self.until(
-            lambda: str(self.run(script, words, after) or ""), f"a message with {words}"
-        )
+          Number(one.dataset.ts) > given[1] &&
+          given[0].every((word) => one.innerText.includes(word))).at(-1)?.dataset.ts"""
+        return str(self.until(script, f"a message with {words}", words, after))
 
     def record(self, ts: str) -> None:
         """Record every text that this message shows from now on, for `recorded`."""

@@ -1,5 +1,4 @@
 import pytest
-from selenium.webdriver.common.keys import Keys
 
 from tests.browser.page import SIZES, Page
 from tests.playground.blocks import (
@@ -37,10 +36,10 @@ def test_a_typed_command_is_completed_and_answered_to_its_asker_alone(page: Page
     page.type("#composer", "/ssl st")
     page.until_text("#completions [role=option]", "/ssl status")
     page.look("completion")
-    page.find("#composer").send_keys(Keys.TAB)
-    page.until(lambda: page.find("#composer").get_attribute("value") == "/ssl status ", "it")
+    page.press("Tab")
+    page.until_value("#composer", "/ssl status ")
     before = page.newest()
-    page.find("#composer").send_keys("shop.demo.test", Keys.ENTER)
+    page.press(*"shop.demo.test", "Enter")
     page.message_with("shop.demo.test", "OK", "Only visible to you", after=before)
     page.look("status")
 
@@ -80,17 +79,14 @@ def test_a_form_shows_an_error_at_its_field_and_accepts_the_correction(page: Pag
     page.until_text(f"{MODAL} h2", "Add hosts")
     page.type(f"{MODAL} [data-block-id=targets]", "not..a.host")
     page.click("button.submit", MODAL)
-    wrong = page.until(
-        lambda: "".join(page.texts(f"{MODAL} .field-error[data-block-id=targets]")), "the error"
-    )
-    assert "not..a.host" in wrong
+    page.until_text(f"{MODAL} .field-error[data-block-id=targets]", "not..a.host")
     page.look("form-error")
     page.type(f"{MODAL} [data-block-id=targets]", target)
     page.click("button.submit", MODAL)
     page.until_text(MODAL, target, "added")
     page.look("form-done")
     page.click(".modal-close", MODAL)
-    page.until(lambda: not page.texts(MODAL), "the modal closed")
+    page.until_gone(MODAL)
     page.until_text("#messages article:not(.ephemeral)", f"Ann added {target}")
 
 
@@ -116,7 +112,7 @@ def test_a_monitor_is_deleted_only_after_the_dialog_was_confirmed(page: Page) ->
     page.until_text("dialog.confirm", f"{target} will no longer be monitored")
     page.look("confirm")
     page.click(".confirm-no", "dialog.confirm")
-    page.until(lambda: not page.texts("dialog.confirm"), "the dialog closed")
+    page.until_gone("dialog.confirm")
     page.click(delete, card)
     page.click(".confirm-yes", "dialog.confirm")
     page.until_text(card, f"{target} is no longer monitored")
@@ -142,7 +138,13 @@ def test_every_supported_block_and_element_is_drawn(page: Page) -> None:
     page.until_text(message, "Severity", "Days left", "1–5 of 7", "Expiries")
     page.click(".sort[data-column='1']", message)
     numbers = f"{message} .data-table tbody td"
-    page.until(lambda: page.texts(numbers)[:2] == ["1", "2"], "numbers in order")
+    page.until(
+        """return [...document.querySelectorAll(given[0])].slice(0, 2)
+          .every((cell, at) => cell.innerText === given[1][at])""",
+        "numbers in order",
+        numbers,
+        ["1", "2"],
+    )
     page.run("document.querySelector(arguments[0]).scrollIntoView()", f"{message} .header")
     page.look("blocks")
     page.running.open_modal("U0ANN", FORM)
@@ -150,7 +152,7 @@ def test_every_supported_block_and_element_is_drawn(page: Page) -> None:
     assert page.texts(".unsupported")[-1:] == ["Not supported here: carousel"]
     page.look("inputs")
     page.click(".modal-cancel", MODAL)
-    page.until(lambda: not page.texts(MODAL), "the modal closed")
+    page.until_gone(MODAL)
 
 
 def words(text: str) -> Json:

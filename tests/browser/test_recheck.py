@@ -7,7 +7,7 @@ from tests.browser.page import Page
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.slow,
-    pytest.mark.parametrize("page", ["phone"], indirect=True),
+    pytest.mark.parametrize("opened", ["phone"], indirect=True),
 ]
 
 HOST = "intranet.demo.test"

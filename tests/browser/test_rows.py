@@ -145,7 +145,7 @@ def test_digest_list_and_home_show_one_layout(page: Page) -> None:
     listed = measured(page, f'#messages article[data-ts="{ts}"]')
     page.look("list")
     assert rows <= {row["text"] for row in listed}
-    page.open(at="channel=D0ANN&tab=home")
+    page.go(at="channel=D0ANN&tab=home")
     page.until_text("#home", "Certificates", "About this bot")
     at_home = measured(page, "#home")
     assert rows <= {row["text"] for row in at_home}
