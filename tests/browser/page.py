@@ -38,7 +38,7 @@ ARGUMENTS = (
 #: Chromium's own first page takes as long to load as a test.
 PREFERENCES = {"session.restore_on_startup": 4, "session.startup_urls": ["about:blank"]}
 SIZES = {"wide": (1280, 800), "phone": (390, 844)}
-PATIENCE = 5.0
+PATIENCE = 60.0
 #: What a key types, and its code on Windows, by which Chromium knows it.
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9)}
 #: Waits in the page, which takes a tenth of what asking it again and again does.
@@ -210,8 +210,12 @@ class Page:
     def paste(self, css: str, text: str) -> None:
         """Replace the text of a field by pasting: typing takes as long as all the rest."""
         self._select(css)
-        self._command("Input.insertText", text=text)
+        self.insert(text)
         self.until_value(css, text)
+
+    def insert(self, text: str) -> None:
+        """Paste a text where the focus is."""
+        self._command("Input.insertText", text=text)
 
     def type(self, css: str, text: str) -> None:
         """Replace the text of a field by typing."""
