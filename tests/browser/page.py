@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 import pytest
@@ -61,6 +62,7 @@ return new Promise((resolve, reject) => {
 });
 """
 #: Scrolls to the last (or first) visible element of a kind; gives its middle if nothing covers it.
+#: `clicked` tells whether the next click reaches one of this kind.
 SPOT = """
 const [css, last] = given;
 const visible = [...document.querySelectorAll(css)].filter((one) =>
@@ -70,7 +72,11 @@ const box = visible.at(last ? -1 : 0);
 box?.scrollIntoView({block: "center"});
 const {left, top, width, height} = box?.getClientRects()[0] ?? {};
 const at = {x: left + width / 2, y: top + height / 2};
-return box?.contains(document.elementFromPoint(at.x, at.y)) && !box.disabled && at;
+if (!box?.contains(document.elementFromPoint(at.x, at.y)) || box.disabled) return null;
+window.clicked = false;
+document.addEventListener("click", ({target}) => { window.clicked = Boolean(target.closest(css)); },
+  {capture: true, once: true});
+return at;
 """
 #: Shows another part of the page by its URL, as a link does; the page loads nothing.
 GO = """
@@ -238,9 +244,19 @@ class Page:
                 )
 
     def click(self, css: str, within: str = "", *, last: bool = True) -> None:
-        """Click the last (or first) visible element of this kind; on a phone, tap on it."""
+        """Click the last (or first) visible element of this kind; on a phone, tap on it.
+
+        A click is lost if its element is redrawn just then: click again.
+        """
         css = f"{within} {css}".strip()
-        spot = self.until(SPOT, f"a click on {css}", css, last)
+        end = monotonic() + PATIENCE
+        clicked = False
+        while not clicked:
+            assert monotonic() < end, f"did not happen: a click on {css}"
+            self._click_at(self.until(SPOT, f"something to click, {css}", css, last))
+            clicked = self.run(UNTIL % "return window.clicked", 1.0)
+
+    def _click_at(self, spot: dict[str, float]) -> None:
         if self.size == "phone":
             self._command("Input.dispatchTouchEvent", type="touchStart", touchPoints=[spot])
             self._command("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
