@@ -202,6 +202,11 @@ class SlackRefused(BotError):
         return self.reason in _BAD_TOKEN
 
     @property
+    def bad_app_token(self) -> bool:
+        """The same for a token that opens sockets, which also needs the right scope."""
+        return self.bad_token or self.reason == "missing_scope"
+
+    @property
     def may_not_post(self) -> bool:
         """Whether the bot can't post there at all: a direct message may still reach the user."""
         return self.reason in _MAY_NOT_POST

@@ -196,6 +196,24 @@ async def test_a_revoked_app_token_ends_socket_mode_and_is_not_asked_for_again_a
         assert opens(playground) - before <= 2
 
 
+async def test_a_refusal_that_says_nothing_against_the_app_token_is_waited_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("bot.slack.transport.LONGEST_WAIT", 0.01)
+    async with connected() as (playground, sockets):
+        playground.workspace.faults.add("apps.connections.open", refusal("forbidden_team"), times=2)
+        old = list(playground.delivery.sockets)
+        for socket in old:
+            await socket.ws.close()
+
+        def are_new(_: object) -> bool:
+            return len(set(playground.delivery.sockets).difference(old)) == 2
+
+        await playground.wait_for(are_new)
+        assert not sockets.ended.done()
+    assert "apps.connections.open was refused with an unknown error: forbidden_team" in caplog.text
+
+
 async def test_socket_mode_that_was_turned_off_ends_with_one_clear_line() -> None:
     async with connected() as (playground, sockets):
         message = {"type": "disconnect", "reason": "link_disabled"}

@@ -17,7 +17,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.socket_mode.aiohttp import SocketModeClient
 
 from bot.connections import Server
-from bot.errors import BotError, SlackLimited, SlackRefused, SocketModeEnded
+from bot.errors import BotError, SlackRefused, SocketModeEnded
 from bot.slack.answers import failure_of
 from bot.slack.calls import proxies_for
 from bot.slack.metrics import CONTENT_TYPE, Metrics
@@ -205,7 +205,7 @@ class Sockets:
             address = await SocketModeClient.issue_new_wss_url(client)
         except SlackApiError as error:
             fault = failure_of(error.response, "apps.connections.open")
-            if isinstance(fault, SlackRefused) and not isinstance(fault, SlackLimited):
+            if isinstance(fault, SlackRefused) and fault.bad_app_token:  # others may pass
                 self._end(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.")
             raise
         self._wait = 0.0

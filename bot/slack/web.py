@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
 from bot.blocks import Address, Block, Form, Message, plain_text, section
-from bot.errors import SlackLimited, SlackRefused, SlackUnreachable, SocketModeEnded
+from bot.errors import SlackRefused, SlackUnreachable, SocketModeEnded
 from bot.slack.answers import date_of
 from bot.slack.calls import NO_PREVIEWS, Identity, Person, SlackCalls, content, with_fallback
 
@@ -106,9 +106,9 @@ class SlackWeb(SlackCalls):
         """
         try:
             await self._read(self.client.apps_connections_open, app_token=token)
-        except SlackLimited:
-            raise
         except SlackRefused as fault:
+            if not fault.bad_app_token:
+                raise
             raise SocketModeEnded(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.") from fault
 
     async def post(
