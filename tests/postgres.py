@@ -84,23 +84,35 @@ class Cluster:
     def url(self, database: str) -> str:
         return f"postgresql://tests@/{database}?host={self._directory}"
 
-    def execute(self, sql: str) -> None:
-        asyncio.run(self._execute(sql))
-
-    async def _execute(self, sql: str) -> None:
-        connection = await asyncpg.connect(
-            host=str(self._directory), user="tests", database="postgres"
-        )
+    async def execute(self, *statements: str) -> None:
+        connection = await self._connect()
         try:
-            await connection.execute(sql)
+            for sql in statements:
+                await connection.execute(sql)
         finally:
             await connection.close()
+
+    async def _connect(self) -> asyncpg.Connection:
+        host = str(self._directory)
+        return await asyncpg.connect(host=host, user="tests", database="postgres")
+
+    @contextmanager
+    def connected(self) -> Iterator[Cluster]:
+        """Keep a connection open for `new_database`: a new process of the server takes time."""
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as self._runner:
+            self._connection = self._runner.run(self._connect())
+            try:
+                yield self
+            finally:
+                self._runner.run(self._connection.close())
 
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database, empty or like its template."""
         name = f"test{os.getpid()}_{next(_numbers)}"
-        # What is copied as files is not written to the log too.
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        # What is copied as files is not written to the log too. Before PostgreSQL 15, all was.
+        how = "STRATEGY FILE_COPY" if int(self._programs.parent.name) >= 15 else ""
+        sql = f"CREATE DATABASE {name} TEMPLATE {template} {how}"
+        self._runner.run(self._connection.execute(sql))
         return self.url(name)
 
 
@@ -121,7 +133,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         users.append(str(os.getpid()))
         cluster = Cluster(programs, Path(users[0]))
     try:
-        yield cluster
+        with cluster.connected():
+            yield cluster
     finally:
         with _users(shared) as users:
             users.remove(str(os.getpid()))
@@ -146,7 +159,7 @@ def _users(shared: Path) -> Iterator[list[str]]:
 def _start(cluster: Cluster) -> None:
     cluster.create()
     cluster.start()
-    cluster.execute("CREATE DATABASE migrated")
+    asyncio.run(cluster.execute("CREATE DATABASE migrated"))
     asyncio.run(upgrade(cluster.url("migrated")))
 
 
@@ -229,8 +242,8 @@ async def standby_of() -> AsyncIterator[Pair]:
         try:
             await asyncio.to_thread(standby.copy, primary)
             await asyncio.to_thread(standby.start, "-c fsync=off -c hot_standby=on")
-            await primary._execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            await primary._execute("SELECT pg_reload_conf()")
+            names = "ALTER SYSTEM SET synchronous_standby_names = '*'"
+            await primary.execute(names, "SELECT pg_reload_conf()")
             yield Pair(primary, standby)
         finally:
             for each in (primary, standby):
