@@ -149,7 +149,7 @@ async def test_renewing_and_storing_never_wait_for_each_other(any_database: Data
     leases = await worker(any_database).lease_due(NOW, 40)
     ids, results = [each.id for each in leases], [LeaseResult(each, scan()) for each in leases]
     told = Announcement(Expected("serial", "99"), names=tuple(f"h{n}.test" for n in range(40)))
-    for _ in range(5 if "postgresql" in str(any_database.engine.url) else 1):  # SQLite locks all
+    for _ in range(15 if "postgresql" in str(any_database.engine.url) else 1):  # SQLite locks all
         await asyncio.gather(
             *(worker(any_database).renew(ids, NOW) for _ in range(3)),
             *(Monitors(any_database, INTERVAL).announce(1, told, NOW) for _ in range(3)),
