@@ -42,7 +42,7 @@ SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 60.0
 #: What a key types, and its code on Windows, by which Chromium knows it.
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9)}
-#: Waits in the page, which takes a tenth of what asking it again and again does.
+#: Waits in the page: to ask it again and again from outside costs a round trip each.
 UNTIL = """
 const [seconds, ...given] = arguments;
 const condition = (...given) => {%s};
@@ -195,7 +195,7 @@ class Page:
             self.driver.get("about:blank")
 
     def go(self, user: str = "U0ANN", at: str = "channel=C0CERTS") -> None:
-        """Show a channel or tab to a user in the page that is loaded: a tenth of loading it."""
+        """Show a channel or tab to a user in the page that is loaded."""
         self.run(GO, f"user={user}&{at}")
         self.wait_for_user(user)
 
