@@ -82,6 +82,8 @@ async def test_a_watch_of_another_api_goes_on_with_its_host_and_not_whatever_has
         await no_bot.card("Watching until", "asked by Ben", by=BEN)
         await no_bot.settled()
         assert scanned(no_bot) == [HOST, HOST]
+        await no_bot.ask(f"/ssl watch {OTHER}", "Watching until")
+        assert scanned(no_bot) == [HOST, HOST, OTHER]
 
 
 async def old_digest(world: World) -> PostedMessage:

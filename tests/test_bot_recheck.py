@@ -246,6 +246,7 @@ async def test_from_a_public_card_that_card_is_watched_until_the_deletion(
     world.api.rows[number + 1] = row | {"id": number + 1}  # deleted and added again
     await pass_time(world, seconds=60)
     await world.card("2 scans, next", f"#{number + 1}", by=BEN)
+    await world.ask(f"/ssl watch {HOST}", "You are already watching", by=BEN)
     world.api.rows.clear()
     await pass_time(world, seconds=60)
     await world.card("NOT FOUND", "The watch ended")

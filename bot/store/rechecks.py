@@ -101,8 +101,8 @@ class RecheckStore:
         If the asker is already watching the monitor, that watch is returned, and False.
         """
         count = select(func.count()).select_from(table).where(table.c.state == ACTIVE)
-        same = (table.c.monitor_id == monitor_id) & (table.c.asker == asker)
-        query = select(table).where(same, table.c.state == ACTIVE).limit(1)
+        same = select(table).filter_by(host=target.host, port=target.port, asker=asker)
+        query = same.where(table.c.state == ACTIVE).limit(1)
         row = {
             "monitor_id": monitor_id,
             "host": target.host,
