@@ -15,6 +15,7 @@ from bot.errors import DatabaseUnavailable
 from bot.playground.faults import refusal
 from bot.playground.objects import ANN, BEN, CERTS, GENERAL
 from bot.process import JSONLines
+from bot.sighting import Claim
 from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
 from bot.store.digests import DigestStore
@@ -183,6 +184,32 @@ async def test_what_somebody_has_taken_is_free_again_once_their_account_is_gone(
         await eyes.tick()
         world.later(minutes=61)
         assert (number in world.bot.records.rules.marks.claims) is not ben.is_deactivated
+        await world.bot.scheduler._refresh(world.bot.records)
+    told = await world.ask("/ssl audit api.demo.test", "Recent changes")
+    said = "the bot · release · `api.demo.test:443` · released: the account of Ben is deactivated"
+    assert words(told).count("release") == 2
+    assert said in words(told)
+
+
+async def test_nothing_is_released_in_doubt_nor_what_somebody_else_has_taken_since(
+    world: World,
+) -> None:
+    number = world.api.add("api.demo.test", days=-1)
+    eyes, records = watching(world), world.bot.records
+    await world.ask("/ssl take api.demo.test", "Ben", by=BEN)
+    for reason in ("user_not_found", "missing_scope"):
+        world.slack.faults.add("users.info", refusal(reason))
+        await eyes.tick()
+        world.later(minutes=61)
+        await records.refresh_rules()
+        assert records.rules.marks.claims[number].user == BEN
+    await records.marks.release([number])
+    await records.marks.take([Claim(number, ANN, "Ann", world.clock())])
+    world.slack.users[BEN].is_deactivated = True
+    world.later(minutes=1)
+    await eyes.tick()
+    await records.refresh_rules()
+    assert records.rules.marks.claims[number].user == ANN
 
 
 async def test_a_refused_key_is_told_where_there_are_notices_alone(world: World) -> None:

@@ -88,14 +88,9 @@ class Digests:
 
     async def _check_taker(self, web: SlackWeb, user: str, now: datetime) -> None:
         """Release what somebody has taken whose account is gone: nobody would look after it."""
-        if await web.id_to_mention(user) is None:
-            claims = self._records.rules.marks.claims.values()
-            theirs = [claim.monitor_id for claim in claims if claim.user == user]
-            released = await self._records.marks.release(theirs, before=now)
-            log.warning(
-                "Released %d monitors, since %s, who had them, is gone", len(released), user
-            )
-            await self._records.reread()
+        if (await web.person(user)).gone:  # not if Slack doesn't know them, as in a new workspace
+            for number in await self._records.release_all_of(user, now):
+                log.warning("Released monitor %d: the account of %s is deactivated", number, user)
 
     async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
         """Tell a channel once if its notices mention nobody any more: they look as ever."""

@@ -64,6 +64,13 @@ class MarkStore:
         async with self._database.quick_write() as connection:
             return set(await connection.scalars(gone.returning(claims.c.monitor_id)))
 
+    async def release_all_of(self, user: str) -> dict[int, str]:
+        """Release what a user has taken; returns the monitors, with the user's name."""
+        theirs = delete(claims).where(claims.c.user_id == user)
+        gone = theirs.returning(claims.c.monitor_id, claims.c.user_name)
+        async with self._database.quick_write() as connection:
+            return {row.monitor_id: row.user_name for row in await connection.execute(gone)}
+
     async def mute(self, new: Mapping[int, Mute | None]) -> None:
         """Store mutes; one that is None unmutes its monitor. All or none are stored."""
         async with self._database.quick_write() as connection:

@@ -129,6 +129,16 @@ class Records:
                 await self.marks.end_mutes(over)
             await self.reread()
 
+    async def release_all_of(self, user: str, now: datetime) -> list[int]:
+        """Release what a user has taken whose account is deactivated; the audit log says so."""
+        released = await self.marks.release_all_of(user)
+        for number, name in released.items():
+            host = self._hosts.get(number, f"#{number}")
+            why = f"released: the account of {name} is deactivated"
+            await self.log(AuditLine(now, "", "the bot", "release", host, why))
+        await self.reread()
+        return list(released)
+
     async def _keep_hosts(self, marked: Iterable[MonitorSummary]) -> None:
         """Store the hosts of monitors with claims or mutes, which tell whether IDs are the same."""
         hosts = {row.id: str(row.target) for row in marked}
