@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 #: Slack rejects signatures that are five minutes old; a clock that is wrong by half of that is a
 #: fault.
 CLOCK_TOLERANCE = timedelta(seconds=150)
+_GONE = "is deactivated or doesn't exist"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +151,12 @@ async def _admin(web: SlackWeb, admin: str) -> Finding | None:
         if await web.id_to_mention(admin) is not None:
             return None
     except BotError as fault:
-        return Finding(None, "Admins", f"could not check that {admin} exists: {fault}")
-    return Finding(False, "Admins", f"{admin} doesn't exist any more. Correct SSL_ADMINS.")
+        return Finding(None, "Admins", f"could not check that {admin} exists ({_why(fault)}).")
+    return Finding(False, "Admins", f"{admin} {_GONE}. Correct SSL_ADMINS.")
+
+
+def _why(fault: BotError) -> str:
+    return fault.reason if isinstance(fault, SlackRefused) else str(fault).rstrip(".")
 
 
 async def _transport(settings: Settings, web: SlackWeb) -> Finding:
@@ -214,9 +219,10 @@ async def _mention(web: SlackWeb, each: Subscription) -> Finding:
     text = f"new breakages mention {whom} in {each.channel}."
     try:
         if await web.id_to_mention(whom) is None:
-            return Finding(False, "Notices", f"{nobody}: {whom} doesn't exist any more. {advice}")
+            return Finding(False, "Notices", f"{nobody}: {whom} {_GONE}. {advice}")
     except BotError as fault:
-        return Finding(None, "Notices", f"{text} Could not check that {whom} exists: {fault}")
+        unsure = f"{text} Could not check that {whom} exists ({_why(fault)})."
+        return Finding(None, "Notices", unsure)
     return Finding(True, "Notices", text)
 
 

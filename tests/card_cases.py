@@ -174,6 +174,7 @@ def reply_cases(texts: Texts = PLAIN) -> Iterator[tuple[str, Message]]:
     yield "outsider", replies.outsider()
     yield "guest", replies.guest()
     yield "no admin", replies.no_admin(["U0ADMIN", "S0ADMINS"])
+    yield "no admin: none is left", replies.no_admin([])
     yield "no admin: many", replies.no_admin([f"U0ADMIN{n}" for n in range(30)])
     yield "unknown person", replies.unknown_person()
     yield "unconfirmed", replies.unconfirmed()

@@ -14,6 +14,7 @@ from bot.check import check
 from bot.config import Secret
 from bot.dates import DIGEST, NOTICES, Subscription
 from bot.demo import Demo, running_demo
+from bot.playground.faults import refusal
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module")]
 
@@ -87,8 +88,9 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
     for unknown in ("U0GONE", "S0GONE", ben.id):
         ben.is_deactivated = unknown == ben.id
         faults, said = await lines(demo, notice_mention=unknown)
-        told = f"FAIL Notices: nobody is mentioned in C0CERTS when a host breaks: {unknown} doesn't"
-        assert (faults, told in said) == (1, True)
+        told = "FAIL Notices: nobody is mentioned in C0CERTS when a host breaks: "
+        gone = f"{told}{unknown} is deactivated or doesn't exist. Set NOTICE_MENTION, or type"
+        assert (faults, gone in said) == (1, True)
     ben.is_deactivated = False
     off = await lines(demo, notice_mention="U0BEN", notice_interval=timedelta())
     assert "note Notices: NOTICE_INTERVAL is 0, so nobody is told" in off[1]
@@ -112,8 +114,13 @@ async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
 async def test_an_admin_who_is_gone_is_a_fault(demo: Demo) -> None:
     assert (await lines(demo, admins=frozenset({"U0BEN"})))[0] == 0
     faults, said = await lines(demo, admins=frozenset({"U0BEN", "U0GONE", "S0GONE"}))
-    gone = [f"FAIL Admins: {each} doesn't exist any more." for each in ("S0GONE", "U0GONE")]
+    told = "is deactivated or doesn't exist. Correct SSL_ADMINS."
+    gone = [f"FAIL Admins: {each} {told}" for each in ("S0GONE", "U0GONE")]
     assert (faults, [each in said for each in gone]) == (2, [True, True])
+    demo.playground.workspace.faults.add("users.info", refusal("missing_scope"))
+    faults, said = await lines(demo, admins=frozenset({"U0BEN"}))
+    unknown = "note Admins: could not check that U0BEN exists (missing_scope)."
+    assert (faults, [line for line in said.splitlines() if "Admins" in line]) == (0, [unknown])
 
 
 async def test_a_channel_that_takes_no_post_is_a_fault_until_off(demo: Demo) -> None:

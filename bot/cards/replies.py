@@ -319,7 +319,7 @@ def no_admin(admins: Sequence[str]) -> Message:
     named = f"{', '.join(marks)} and others" if len(admins) > len(marks) else ", ".join(marks)
     word, text = "ADMINS ONLY", f"You can view and scan. To make this change, ask {named}."
     if not marks:
-        text = "The users and groups in `SSL_ADMINS` don't exist. Tell the bot's operator."
+        text = "The user groups in `SSL_ADMINS` are disabled or deleted. Tell the bot's operator."
         return reply("⛔", word, f"You can view and scan. {text}")
     card = reply("⛔", word, text)
     return replace(card, text="Only the bot's admins can make this change. Ask one of them.")
