@@ -29,7 +29,7 @@ _REMEDIES = {
     "not_in_channel": "invite the bot to the channel",
     "channel_not_found": "invite the bot to the channel, unless it no longer exists",
     "is_archived": "the channel is archived",
-    "missing_scope": "`python -m bot check` names what is missing",
+    "missing_scope": "python -m bot check names what is missing",
     "messages_tab_disabled": "turn on the app's Messages tab, in its settings",
     "restricted_action": _SETTINGS,
     "restricted_action_read_only_channel": _SETTINGS,

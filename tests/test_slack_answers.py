@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.app.outside import clock, slack_session
-from bot.blocks import Address, Message
+from bot.blocks import Address, Message, bare, safe
 from bot.errors import SlackLimited, SlackRefused, SlackUnreachable
 from bot.slack.answers import failure, failure_of_text, retry_seconds
 from bot.slack.calls import asked
@@ -32,6 +32,12 @@ def test_an_answer_is_of_one_of_three_kinds() -> None:
     ]
     for status, word, kind in cases:
         assert type(failure(status, word, {}, "chat.update")) is kind
+
+
+@pytest.mark.parametrize("reason", ["missing_scope", "is_archived", "not_in_channel", "odd"])
+def test_a_refusal_reads_the_same_in_a_card_and_in_the_log(reason: str) -> None:
+    text = str(SlackRefused(reason))
+    assert (safe(text).replace("ˍ", "_"), bare(text)) == (text, text)
 
 
 def test_an_error_code_without_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
