@@ -52,7 +52,7 @@ _UNUSABLE_STATES = frozenset(
     {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"} | {"42501"}  # no privilege
 )
 #: Why nothing is written any more: it would be lost with the file, which only we still have open.
-_GONE = "unable to open its file, which was deleted or replaced; restart the bot"
+_GONE = "unable to open its file, which was deleted or replaced; a restart is needed"
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
