@@ -8,6 +8,7 @@ from typing import NoReturn
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import select
 
 from bot.app.composition import Bot
 from bot.config import Secret
@@ -19,6 +20,7 @@ from bot.sighting import Claim
 from bot.slack.notices import Blindness
 from bot.slack.transport import HTTPServer
 from bot.store.digests import DigestStore
+from bot.store.tables import notes
 from tests.world import MakeWorld, World, labels, words
 
 METRICS_KEY = "a-metrics-key-of-a-test"
@@ -172,6 +174,17 @@ async def test_a_channel_is_told_once_that_its_notices_mention_nobody_any_more(
     world.slack.faults.add("usergroups.list", refusal("missing_scope"))
     world.slack.faults.add("chat.postMessage", refusal("is_archived"))
     assert await hours_pass() == 2
+
+    groups |= {"S0OTHER": {"id": "S0OTHER", "handle": "other", "users": []}}
+    await world.ask("/ssl notices here mention @other", "Ann set up notices", seen_by=BEN)
+    groups["S0ONCALL"] = dict(group)
+    await world.ask("/ssl notices here mention @oncall", "Ann set up notices", seen_by=BEN)
+    del groups["S0ONCALL"]
+    assert await hours_pass() == 3
+    await world.ask("/ssl notices here mention nobody", "Ann set up notices", seen_by=BEN)
+    async with world.bot.database.read() as connection:
+        kept = await connection.scalars(select(notes.c.key).where(notes.c.key.contains("S0")))
+        assert list(kept) == []
 
 
 async def test_what_somebody_has_taken_is_free_again_once_their_account_is_gone(

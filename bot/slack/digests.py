@@ -14,6 +14,7 @@ from bot.cards.table import as_calendar
 from bot.digest import Digest
 from bot.errors import BotError, SlackRefused
 from bot.store.monitors import Records
+from bot.store.subscriptions import GONE
 
 if TYPE_CHECKING:
     from bot.dates import Plan, Subscription
@@ -94,7 +95,7 @@ class Digests:
 
     async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
         """Tell a channel once if its notices mention nobody any more: they look as ever."""
-        key = f"gone {each.channel} {each.mention}"
+        key = f"{GONE} {each.channel} {each.mention}"
         if await web.id_to_mention(each.mention) is not None:
             await store.take_note(key)
         elif await store.claim_note(key, "1"):

@@ -16,6 +16,8 @@ from bot.store.database import Database, put
 from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
+#: How the key of a note begins that a channel was told that whom its notices mention is gone.
+GONE = "gone"
 _ALL = select(subscriptions.c.subscription)
 
 
@@ -148,8 +150,12 @@ class Subscriptions:
             "channel": channel,
             "subscription": msgspec.json.encode(subscription).decode(),
         }
+        of_others = notes.c.key.startswith(f"{GONE} {channel} ")
+        of_others &= notes.c.key != f"{GONE} {channel} {subscription.mention}"
         async with self._database.quick_write() as connection:
             await put(connection, subscriptions, row)
+            if kind == NOTICES:
+                await connection.execute(delete(notes).where(of_others))
             if kind == NOTICES and (subscription.off or subscription.paused_until):
                 old = (notices.c.channel == channel) & notices.c.ts.is_(None)
                 await connection.execute(delete(notices).where(old))
