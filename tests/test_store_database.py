@@ -1,10 +1,13 @@
 import asyncio
+import errno
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from alembic.script import ScriptDirectory
@@ -207,6 +210,22 @@ async def test_nothing_is_stored_in_a_file_that_was_deleted_or_replaced(tmp_path
             with pytest.raises(DatabaseUnavailable):
                 await Records(database).look_again()
             assert database.fault.endswith("a restart is needed")
+
+
+async def test_a_disk_that_does_not_answer_is_not_called_a_deleted_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path) -> NoReturn:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    async with open_database(f"sqlite:///{tmp_path / 'bot.sqlite3'}") as database:
+        store = DigestStore(database)
+        await store.keep_note("a", "1")
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "stat", fails)
+            with pytest.raises(DatabaseUnavailable, match=r"open its file: Input/output error\)"):
+                await store.note("a")
+        assert await store.note("a") == "1"
 
 
 async def test_a_reader_sees_one_moment(any_database: Database) -> None:

@@ -202,7 +202,11 @@ class Database:
 
     def _begin_sqlite(self, connection: Connection) -> None:
         # With a WAL, SQLite does not look itself (sqlite.org/rescode.html, READONLY_DBMOVED).
-        file = _identity(self._path)
+        try:
+            file = _identity(self._path)
+        except OSError as fault:
+            why = sqlite3.OperationalError(f"unable to open its file: {fault.strerror}")
+            raise OperationalError("BEGIN", None, why) from fault
         self._file = file if self._file == (0, 0) else self._file
         if file != self._file:
             raise OperationalError("BEGIN", None, sqlite3.OperationalError(_GONE))
@@ -335,7 +339,7 @@ def _identity(path: Path) -> tuple[int, int]:
     """Which file this is, whatever its name; zeros for a database in memory, or if it is gone."""
     try:
         found = path.stat()
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return 0, 0
     return found.st_dev, found.st_ino
 
