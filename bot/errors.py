@@ -23,19 +23,20 @@ _MAY_NOT_POST = frozenset(
         "ekm_access_denied",
     }
 )
-_SETTINGS = "the settings of the channel or workspace don't let the bot post there"
-#: What to do about some of them.
+_INVITE = "invite the bot to the channel"
+_SETTINGS = "channel or workspace settings don't allow the bot to post there"
+#: What some of Slack's errors mean, or what to do about them (…/methods/chat.postMessage).
 _REMEDIES = {
-    "not_in_channel": "invite the bot to the channel",
-    "channel_not_found": "invite the bot to the channel, unless it no longer exists",
+    "not_in_channel": _INVITE,
+    "channel_not_found": f"{_INVITE}, unless it no longer exists",
     "is_archived": "the channel is archived",
     "missing_scope": "python -m bot check names what is missing",
-    "messages_tab_disabled": "turn on the app's Messages tab, in its settings",
+    "messages_tab_disabled": "turn on the Messages tab in the app's settings",
     "restricted_action": _SETTINGS,
     "restricted_action_read_only_channel": _SETTINGS,
     "restricted_action_thread_only_channel": _SETTINGS,
     "restricted_action_non_threadable_channel": _SETTINGS,
-    "no_permission": _SETTINGS,
+    "no_permission": _INVITE,
 }
 #: Slack's errors for “this message can't be edited” (…/methods/chat.update): post a new one.
 _MAY_NOT_EDIT = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
@@ -203,7 +204,7 @@ class SlackRefused(BotError):
 
     @property
     def bad_app_token(self) -> bool:
-        """The same for a token that opens sockets, which also needs the right scope."""
+        """Whether the app-level token was revoked, is invalid, or lacks its scope."""
         return self.bad_token or self.reason == "missing_scope"
 
     @property

@@ -105,7 +105,7 @@ async def test_a_private_answer_or_list_can_be_shared_where_there_is_somebody(wo
     await world.card("NOT SHARED", "Invite it", to=SECRET)
     world.slack.faults.add("chat.postMessage", refusal("restricted_action"))
     await world.press("Share here", on=card)
-    said = await world.card("NOT SHARED", "settings of the channel or workspace")
+    said = await world.card("NOT SHARED", "channel or workspace settings")
     assert "nvite" not in words(said)
     assert world.seen(by=BEN, to=SECRET) == []
     await world.say("/ssl status api.demo.test", to="D0ANN")

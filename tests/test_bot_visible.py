@@ -157,8 +157,8 @@ async def test_a_channel_is_told_once_that_its_notices_mention_nobody_any_more(
             for _ in range(2):
                 await eyes.tick()
                 world.later(minutes=31)
-        told = [m for m in world.seen(by=BEN) if "mention nobody here" in words(m)]
-        assert all("group `S0ONCALL` is deactivated or deleted" in words(m) for m in told)
+        told = [m for m in world.seen(by=BEN) if "so nobody is mentioned here" in words(m)]
+        assert all("group `S0ONCALL` is disabled or deleted" in words(m) for m in told)
         assert all(labels(m) == ["Mention a group"] for m in told)
         return len(told)
 
@@ -296,7 +296,7 @@ async def test_a_digest_whose_thread_slack_refuses_was_posted_but_is_incomplete(
     eyes = watching(world)
     await eyes.tick()
     card = await world.card("The digest of Monday, 23 November is incomplete", by=BEN)
-    assert "settings of the channel or workspace don't let the bot post there" in words(card)
+    assert "channel or workspace settings don't allow the bot to post there" in words(card)
 
 
 async def test_a_digest_that_was_posted_is_not_missed(digest_world: World) -> None:

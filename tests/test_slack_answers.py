@@ -40,6 +40,11 @@ def test_a_refusal_reads_the_same_in_a_card_and_in_the_log(reason: str) -> None:
     assert (safe(text).replace("ˍ", "_"), bare(text)) == (text, text)
 
 
+@pytest.mark.parametrize("reason", ["not_in_channel", "channel_not_found", "no_permission"])
+def test_the_bot_is_to_be_invited_where_it_may_not_be_a_member(reason: str) -> None:
+    assert "(invite the bot to the channel" in str(SlackRefused(reason))
+
+
 def test_an_error_code_without_end_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
     assert len(str(failure(200, "x" * 5000, {}, "chat.update"))) < 120
     assert len(caplog.text) < 250
