@@ -146,7 +146,7 @@ def _scopes(granted: frozenset[str]) -> list[Finding]:
 
 
 async def _admin(web: SlackWeb, admin: str) -> Finding | None:
-    """What is wrong with a user or group of SSL_ADMINS; None if Slack knows it."""
+    """What is wrong with a user or group in SSL_ADMINS; None if nothing is."""
     try:
         if await web.id_to_mention(admin) is not None:
             return None

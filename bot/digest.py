@@ -151,7 +151,7 @@ class Digest:
         return max(0.0, (now - begun).total_seconds())
 
     async def missed(self) -> tuple[date, str, bool] | None:
-        """If yesterday's digest was missed: that day, why (if known), and if some was posted."""
+        """If yesterday's digest was missed: the day, why (if known), and whether it was begun."""
         day = self.plan.today(self._clock()) - timedelta(days=1)
         if self._first_start is None or self.plan.today(self._first_start) > day:
             return None

@@ -50,7 +50,7 @@ LATE_AFTER = timedelta(minutes=2)
 #: A watch is given up if Slack has refused its final update for this long.
 GIVE_UP_AFTER = timedelta(hours=1)
 
-#: Shows in digests and notices: these monitors, whether these are all, and who fixed which.
+#: Updates digests and notices; takes monitors, whether these are all, and who fixed which.
 Show = Callable[[Sequence[MonitorSummary], bool, Mapping[int, str]], Awaitable[None]]
 
 
@@ -275,7 +275,7 @@ class Watches:
             self._ids[watch.id] = (await self._row(watch)).id
         try:
             found = await self._api.scan(self._ids[watch.id])
-        except NotFound:  # it may have been deleted and added again
+        except NotFound:  # the host may have been deleted and added again
             self._ids[watch.id] = (await self._row(watch)).id
             found = await self._api.scan(self._ids[watch.id])
         row = await self._row(watch)

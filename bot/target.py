@@ -108,7 +108,7 @@ def _a_label(label: str) -> str:
 
 def _normal_address(text: str) -> str:
     if "%" in text:
-        raise ValueError(f"“{text}” can't be monitored: its zone is only valid on one machine.")
+        raise ValueError(f"“{text}” can't be monitored: its zone ID is only valid on one machine.")
     try:
         return str(ipaddress.ip_address(text if ":" in text else _ipv4(text)))
     except ValueError:

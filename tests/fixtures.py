@@ -240,7 +240,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_waiting(no_threads: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """Nor retries; gives the seconds that those to Slack would have waited."""
+    """Let retries not wait; gives the seconds that those to Slack would have waited."""
     waits: list[float] = []
 
     async def wait(seconds: float) -> None:

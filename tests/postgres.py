@@ -109,7 +109,7 @@ class Cluster:
     def new_database(self, template: str = "template0") -> str:
         """The URL of a new database, empty or like its template."""
         name = f"test{os.getpid()}_{next(_numbers)}"
-        # What is copied as files is not written to the log too. Before PostgreSQL 15, all was.
+        # FILE_COPY doesn't write the copy to the WAL; before PostgreSQL 15, there was nothing else.
         how = "STRATEGY FILE_COPY" if int(self._programs.parent.name) >= 15 else ""
         sql = f"CREATE DATABASE {name} TEMPLATE {template} {how}"
         self._runner.run(self._connection.execute(sql))

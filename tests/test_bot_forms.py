@@ -44,7 +44,7 @@ async def test_the_form_of_add_adds_hosts_and_shows_the_result(world: World) -> 
     assert len(world.api.rows) == 3
 
 
-async def test_a_form_of_an_older_version_is_told_what_it_lacks(world: World) -> None:
+async def test_whoever_sends_a_form_of_an_older_version_is_told_what_it_lacks(world: World) -> None:
     form = await world.add_form()
     title, submit = form.content["title"], form.content["submit"]
     for callback, told in (("ssl:add_hosts", "UNKNOWN COMMAND"), ("ssl:add_now", "required")):

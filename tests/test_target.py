@@ -104,7 +104,7 @@ def test_every_usual_way_of_writing_a_target_is_read() -> None:
         ("ftp://example.com", "ftp:"),
         ("[::1]x", r"Try \[::1\]:443"),
         ("a:b:c", "not an IP address"),
-        ("fe80::1%eth0", "zone is only valid on one machine"),
+        ("fe80::1%eth0", "zone ID is only valid on one machine"),
         # what ends in a number, but is no address for browsers either
         ("256.1", "not an IP address"),
         ("1.2.3.256", "not an IP address"),

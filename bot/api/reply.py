@@ -44,8 +44,8 @@ class Reply:
 def judge(reply: Reply, *, hide: Iterable[str] = (), of_one: bool = False) -> Fields:
     """The fields of a successful reply. Raises APIRefused, NotFound, BadKey or APIUnreachable.
 
-    Texts in `hide` are redacted from the server's message, in case it repeats them. Only a request
-    `of_one` monitor can find none: code 404 of any other says nothing about monitors.
+    Texts in `hide` are redacted from the server's message, in case it repeats them. Code 404
+    means that a monitor is gone only if the request was about one (`of_one`).
     """
     try:
         fields = _fields(reply.body.removeprefix(b"\xef\xbb\xbf"))

@@ -400,10 +400,10 @@ def sees_again(since: datetime, now: datetime) -> Message:
 
 
 def missed(day: date, reason: str, has_begun: bool = False) -> Message:
-    """A day passed without its digest, or without the end of one that `has_begun`."""
+    """A day passed without its digest, or with only part of one that `has_begun`."""
     what = "is incomplete: the rest was not posted" if has_begun else "was not posted"
     text = f"The digest of {day:%A, %-d %B} {what}."
-    unknown = "may have ended meanwhile" if has_begun else "may not have been running that day"
-    why = safe(reason, 300).rstrip(".") or f"The bot {unknown}"
+    unknown = "have stopped while posting it" if has_begun else "not have been running that day"
+    why = safe(reason, 300).rstrip(".") or f"The bot may {unknown}"
     told = f"{why}. `/ssl digest` shows what is due now."
     return Message(text, (section(f"⚠️ *{text}*"), context(told)))

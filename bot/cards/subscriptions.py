@@ -278,10 +278,10 @@ def calendar_not_served() -> Message:
 
 
 def mention_gone(each: Subscription) -> Message:
-    """Slack doesn't know (any more) whom the notices of a channel mention."""
-    who = "user group" if each.mention.startswith("S") else "person"
-    why = f"The {who} {code(each.mention)} is deactivated or deleted"
-    return _said(f"⚠️ {why}, so new breakages mention nobody here.", actions(_choice()))
+    """The group or person that the notices of a channel mention doesn't exist any more."""
+    who, off = ("user group", "disabled") if each.mention[0] == "S" else ("account", "deactivated")
+    why = f"The {who} {code(each.mention)} is {off} or deleted"
+    return _said(f"⚠️ {why}, so nobody is mentioned here when a host breaks.", actions(_choice()))
 
 
 def _choice() -> Block:

@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 
 #: Slack's errors for "you are asking too often".
 LIMITS = frozenset({"ratelimited", "rate_limited", "message_limit_exceeded"})
-#: Slack's errors after which the request may have taken effect all the same; and, of a workspace
-#: that moves to Enterprise Grid, those for “not now”, which say nothing against the token.
+#: Slack's errors after which the request may have taken effect all the same. The last two mean that
+#: the workspace can't be reached while it moves to Enterprise Grid, not that the token is invalid.
 PERHAPS = frozenset(
     {"internal_error", "fatal_error", "request_timeout", "service_unavailable", "http_504"}
     | {"org_login_required", "team_added_to_org"}

@@ -1,4 +1,4 @@
-"""The digests of all channels, whom their notices mention, and the calendar."""
+"""The digests of all channels, the check for deactivated people and groups, and the calendar."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: How often Slack is asked whether those whom notices mention still exist.
-MENTIONS_EVERY = timedelta(hours=1)
+#: How often to look for deactivated people and groups.
+CHECK_EVERY = timedelta(hours=1)
 
 
 class Digests:
@@ -71,8 +71,8 @@ class Digests:
                 log.exception("Could not post the digest in %s", digest.plan.channel)
 
     async def check_people(self, web: SlackWeb, store: DigestStore, now: datetime) -> None:
-        """Once an hour, look for groups and people who are gone, in mentions and as takers."""
-        if self._checked_at and timedelta() <= now - self._checked_at < MENTIONS_EVERY:
+        """Once an hour, look for deactivated people and groups in mentions and claims."""
+        if self._checked_at and timedelta() <= now - self._checked_at < CHECK_EVERY:
             return
         self._checked_at = now
         for each in self._records.subscriptions.notices():
@@ -80,26 +80,26 @@ class Digests:
                 try:
                     await self._check_mention(web, store, each)
                 except BotError as fault:
-                    log.info("Could not check whom %s mentions: %s", each.channel, fault)
+                    log.info("Could not check whom notices in %s mention: %s", each.channel, fault)
         for user in {claim.user for claim in self._records.rules.marks.claims.values()}:
             try:
                 await self._check_taker(web, user, now)
             except BotError as fault:
-                log.info("Could not check whether %s is still there: %s", user, fault)
+                log.info("Could not check whether %s has been deactivated: %s", user, fault)
 
     async def _check_taker(self, web: SlackWeb, user: str, now: datetime) -> None:
-        """Release what somebody has taken whose account is gone: nobody would look after it."""
+        """Release what somebody has taken if their account is deactivated."""
         if (await web.person(user)).gone:  # not if Slack doesn't know them, as in a new workspace
             for number in await self._records.release_all_of(user, now):
                 log.warning("Released monitor %d: the account of %s is deactivated", number, user)
 
     async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
-        """Tell a channel once if its notices mention nobody any more: they look as ever."""
+        """Tell a channel, once, if its notices no longer mention anybody."""
         key = f"{GONE} {each.channel} {each.mention}"
         if await web.id_to_mention(each.mention) is not None:
             await store.take_note(key)
         elif await store.claim_note(key, "1"):
-            log.warning("%s, whom notices in %s mention, is gone", each.mention, each.channel)
+            log.warning("Notices in %s mention nobody: %s is gone", each.channel, each.mention)
             try:
                 await web.post(each.channel, mention_gone(each))
             except SlackRefused:

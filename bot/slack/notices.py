@@ -404,7 +404,7 @@ class Notices:
             log.warning("Could not delete a notice posted twice (%s): %s", notice.key, fault)
 
     async def _post_or_find(self, notice: Notice, now: datetime) -> str | None:
-        """Its ts (in the channel if its thread is gone): empty if unknown, None if not ours."""
+        """Post a notice, or find its post: the ts, empty if unknown, None if the claim is lost."""
         try:
             ts = await self._found(notice) if notice.claimed_at else None
             message = await self._true_now(notice, now) if ts is None else notice.message

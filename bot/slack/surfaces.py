@@ -38,7 +38,7 @@ LONGEST_LIMIT = 60.0
 CONFIRM_SECONDS = 1.0
 #: A post whose edit would have to wait longer than this is posted again; in seconds.
 EDIT_PATIENCE = 5.0
-#: Seconds until the asker is told what the bot is waiting for, where that can be edited or can't.
+#: Seconds until the asker is told what the bot waits for, in an editable message and privately.
 SLOW_SECONDS, SLOW_PRIVATE_SECONDS = 1.0, 3.0
 
 

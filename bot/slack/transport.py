@@ -205,7 +205,7 @@ class Sockets:
             address = await SocketModeClient.issue_new_wss_url(client)
         except SlackApiError as error:
             fault = failure_of(error.response, "apps.connections.open")
-            if isinstance(fault, SlackRefused) and fault.bad_app_token:  # others may pass
+            if isinstance(fault, SlackRefused) and fault.bad_app_token:  # others may be temporary
                 self._end(f"Slack refuses SLACK_APP_TOKEN: {fault.reason}.")
             raise
         self._wait = 0.0

@@ -47,7 +47,7 @@ class Modal:
             await self._send(message)
 
     async def refuse(self, message: Message) -> None:
-        """Show the refusal in the modal, or send it as a direct message: its form may be gone."""
+        """Show the refusal in the modal, or as a direct message if the modal was closed."""
         if not await self._update(message):
             await log_failure(lambda: self._send(message))
 
@@ -263,7 +263,7 @@ class Views:
 
 
 def ack_of(error: UsageError, request: Request, command: Command) -> Mapping[str, Any]:
-    """How a form's fault is told: at its field, or instead of a form without it (an older one)."""
+    """The reply to a faulty form: an error at the field, or a card if the form lacks that field."""
     if error.param in (request.fields or {}):
         return {"response_action": "errors", "errors": {error.param: error.message}}
     told = view_of(replies.usage_error(error, command.example), request.channel)

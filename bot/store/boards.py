@@ -56,12 +56,12 @@ TURNS = [
 ]
 _version = bindparam("of_version", type_=digests.c.version.type)
 _board: dict[str, Any] = {"board": bindparam("new_board"), "version": _version}
-#: Replace the board of a message; a notice may also be fixed now.
+#: Replace the board of a message; for a notice, also set whether it is fixed.
 CHANGED = {
     digests: update(digests).where(HERE[digests]).values(_board),
     notices: update(notices).where(HERE[notices]).values(fixed=bindparam("is_fixed"), **_board),
 }
-#: Slack shows the newest version.
+#: Record that Slack shows this version, if there is no newer one.
 DRAWN = [
     update(table).where(here, table.c.version == _version).values(drawn=_version)
     for table, here in HERE.items()

@@ -51,7 +51,7 @@ BUSY_SECONDS = 10.0
 _UNUSABLE_STATES = frozenset(
     {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"} | {"42501"}  # no privilege
 )
-#: Why nothing is written any more: it would be lost with the file, which only we still have open.
+#: Why the database is neither read nor written any more: writes to a deleted file are lost.
 _GONE = "unable to open its file, which was deleted or replaced; a restart is needed"
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
@@ -201,7 +201,7 @@ class Database:
                 await touch(connection)
 
     def _begin_sqlite(self, connection: Connection) -> None:
-        # With a WAL, SQLite does not look itself (sqlite.org/rescode.html, READONLY_DBMOVED).
+        # In WAL mode, SQLite doesn't check this (sqlite.org/rescode.html, SQLITE_READONLY_DBMOVED).
         try:
             file = _identity(self._path)
         except OSError as fault:
@@ -232,7 +232,7 @@ async def put(
 ) -> None:
     """Insert a row, or replace the one with its primary key if that meets `where`.
 
-    `where` is a constant, with the parameters `bound`.
+    `where` must be a constant, as statements are cached by it; `bound` are its parameters.
     """
     new = _replacing(connection.dialect.name, table, tuple(row), where)
     await connection.execute(new, {**row, **bound})

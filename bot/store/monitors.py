@@ -130,7 +130,7 @@ class Records:
             await self.reread()
 
     async def release_all_of(self, user: str, now: datetime) -> list[int]:
-        """Release what a user has taken whose account is deactivated; the audit log says so."""
+        """Release all that a deactivated user has taken, and audit it; returns the monitors."""
         released = await self.marks.release_all_of(user)
         for number, name in released.items():
             host = self._hosts.get(number, f"#{number}")
