@@ -208,7 +208,8 @@ async def test_health_names_a_digests_channel_without_the_bot(make_world: MakeWo
 
         status, state = await world.get("/healthz")
         said = "invite the bot to the channel, unless it no longer exists"
-        assert (status, state["digest"]) == (200, f"Slack refused: channel_not_found ({said})")
+        fault = f"{SECRET}: Slack refused: channel_not_found ({said})"
+        assert (status, state["digest"]) == (200, fault)
 
 
 @pytest.mark.slow

@@ -112,8 +112,9 @@ class Digests:
 
     @property
     def last_error(self) -> str:
-        """Why digests could not be posted; empty if they could."""
-        return " ".join(filter(None, (digest.last_error for digest in self.current())))
+        """Why digests could not be posted, by channel; empty if they could."""
+        faults = {each.plan.channel: each.last_error.rstrip(".") for each in self.current()}
+        return "; ".join(f"{channel}: {fault}" for channel, fault in faults.items() if fault)
 
 
 async def calendar(
