@@ -70,7 +70,9 @@ async def _findings(settings: Settings, environ: Mapping[str, str]) -> AsyncIter
         try:
             database = await stack.enter_async_context(open_database(settings.database_url))
         except (BotError, OSError) as fault:
-            yield Finding(False, "Database", f"{str(fault).rstrip('.')}. Check DATABASE_URL.")
+            why = str(fault).rstrip(".")
+            advice = "" if "DATABASE_URL" in why else " Check DATABASE_URL."
+            yield Finding(False, "Database", f"{why}.{advice}")
         else:
             yield _database(database)
             known = Subscriptions(

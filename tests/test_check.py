@@ -1,8 +1,11 @@
 """`python -m bot check`, against the playground and the embedded API."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -76,6 +79,18 @@ async def test_what_does_not_work_or_is_off_is_named(
     found, said = await lines(demo, NOTHING, **changes)
     assert found == faults
     assert words in said
+
+
+async def test_a_database_of_another_program_is_named_with_its_remedy_once(
+    demo: Demo, tmp_path: Path
+) -> None:
+    file = tmp_path / "other.sqlite3"
+    with closing(sqlite3.connect(file)) as other:
+        other.executescript("CREATE TABLE alembic_version (version_num TEXT)")
+        other.executescript("INSERT INTO alembic_version VALUES ('ffff')")
+    faults, said = await lines(demo, database_url=f"sqlite:///{file}")
+    told = next(line for line in said.splitlines() if line.startswith("FAIL Database: "))
+    assert (faults, told.count("DATABASE_URL"), told[-1]) == (1, 1, ".")
 
 
 async def test_check_says_where_nobody_would_be_mentioned(demo: Demo) -> None:
