@@ -16,7 +16,7 @@ from bot.store.database import Database, put
 from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
-#: How the key of a note begins that a channel was told that whom its notices mention is gone.
+#: Begins the key of the note that a channel was told that its notices mention nobody.
 GONE = "gone"
 _ALL = select(subscriptions.c.subscription)
 

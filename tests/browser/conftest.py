@@ -70,7 +70,7 @@ def opened(
 @pytest.fixture
 def page(request: pytest.FixtureRequest, opened: Page) -> Iterator[Page]:
     """#certificates as Ann sees it, at either size; the page must not report any error."""
-    if opened.failures != request.session.testsfailed:  # who knows how that test left it
+    if opened.failures != request.session.testsfailed:  # a failed test may leave it in any state
         opened.failures = request.session.testsfailed
         opened.open()
     opened.go()

@@ -42,7 +42,7 @@ SIZES = {"wide": (1280, 800), "phone": (390, 844)}
 PATIENCE = 60.0
 #: What a key types, and its code on Windows, by which Chromium knows it.
 KEYS = {"Enter": ("\r", 13), "Tab": ("", 9)}
-#: Waits in the page: to ask it again and again from outside costs a round trip each.
+#: Waits in the page, because each question from outside costs a round trip.
 UNTIL = """
 const [seconds, ...given] = arguments;
 const condition = (...given) => {%s};
