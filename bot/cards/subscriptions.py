@@ -278,7 +278,7 @@ def calendar_not_served() -> Message:
 
 
 def mention_gone(each: Subscription) -> Message:
-    """The group or person that the notices of a channel mention doesn't exist any more."""
+    """The group or person that a channel's notices mention is deactivated or deleted."""
     who, off = ("user group", "disabled") if each.mention[0] == "S" else ("account", "deactivated")
     why = f"The {who} {code(each.mention)} is {off} or deleted"
     return _said(f"⚠️ {why}, so nobody is mentioned here when a host breaks.", actions(_choice()))
