@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One worker more than there are CPUs, since tests also wait."""
-    return min(os.cpu_count() or 1, 8) + 1
+    """Two workers more than there are CPUs, since tests also wait."""
+    return min(os.cpu_count() or 1, 8) + 2
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
