@@ -105,6 +105,16 @@ async def test_an_unnamed_alert_makes_a_complete_sentence(trust: Trust, number: 
     assert result.message == "The TLS handshake failed: no reason was given"
 
 
+async def first_flight(context: ssl.SSLContext, reader: asyncio.StreamReader) -> bytes:
+    """What a server sends first, up to ServerHelloDone: its answer to the ClientHello."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_side=True)
+    incoming.write(await reader.read(65536))
+    with contextlib.suppress(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
 SERVER_KEY_EXCHANGE = 12  # HandshakeType (RFC 5246, section 7.4)
 
 
@@ -115,12 +125,7 @@ async def test_a_server_that_stops_after_its_certificate_has_no_cipher_yet(
     fleets.speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = context.wrap_bio(incoming, outgoing, server_side=True)
-        incoming.write(await reader.read(65536))
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.do_handshake()
-        flight, at = outgoing.read(), 0
+        flight, at = await first_flight(context, reader), 0
         while flight[at + 5] != SERVER_KEY_EXCHANGE:
             at += 5 + int.from_bytes(flight[at + 3 : at + 5], "big")
         writer.write(flight[:at])
@@ -212,12 +217,7 @@ async def test_a_certificate_counts_though_the_server_then_falls_silent(
     fleets.speak_only(context, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = context.wrap_bio(incoming, outgoing, server_side=True)
-        incoming.write(await reader.read(65536))
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.do_handshake()
-        writer.write(outgoing.read())
+        writer.write(await first_flight(context, reader))
         await fleets.hang(reader, writer)
 
     async with fleets.serve(talk) as port:
