@@ -14,7 +14,7 @@ from bot.cards.table import as_calendar
 from bot.digest import Digest
 from bot.errors import BotError, SlackRefused
 from bot.store.monitors import Records
-from bot.store.subscriptions import GONE
+from bot.store.subscriptions import NOBODY_MENTIONED
 
 if TYPE_CHECKING:
     from bot.dates import Plan, Subscription
@@ -95,7 +95,7 @@ class Digests:
 
     async def _check_mention(self, web: SlackWeb, store: DigestStore, each: Subscription) -> None:
         """Tell a channel, once, if its notices no longer mention anybody."""
-        key = f"{GONE} {each.channel} {each.mention}"
+        key = f"{NOBODY_MENTIONED} {each.channel} {each.mention}"
         if await web.id_to_mention(each.mention) is not None:
             await store.take_note(key)
         elif await store.claim_note(key, "1"):

@@ -52,7 +52,7 @@ _UNUSABLE_STATES = frozenset(
     {"08", "25", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX"} | {"42501"}  # no privilege
 )
 #: Why the database is neither read nor written any more: writes to a deleted file are lost.
-_GONE = "unable to open its file, which was deleted or replaced; a restart is needed"
+_FILE_GONE = "unable to open its file, which was deleted or replaced; a restart is needed"
 #: What SQLite says if the fault is in the file or disk (sqlite.org/rescode.html).
 _UNUSABLE_SQLITE = (
     "unable to open", "database is locked", "disk", "malformed", "readonly", "not a database",
@@ -209,7 +209,7 @@ class Database:
             raise OperationalError("BEGIN", None, why) from fault
         self._file = file if self._file == (0, 0) else self._file
         if file != self._file:
-            raise OperationalError("BEGIN", None, sqlite3.OperationalError(_GONE))
+            raise OperationalError("BEGIN", None, sqlite3.OperationalError(_FILE_GONE))
         _begin_sqlite(connection)
 
     async def close(self) -> None:

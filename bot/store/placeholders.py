@@ -22,7 +22,7 @@ SIGN_SECONDS, LEASE_SECONDS = 5.0, 20.0
 #: The most records that one process keeps at a time.
 MOST = 200
 _KEY = "placeholder "
-_GONE = delete(notes).where(notes.c.key == bindparam("key"))
+_FORGET = delete(notes).where(notes.c.key == bindparam("key"))
 _LEFT = select(notes.c.key, notes.c.value).where(notes.c.key.startswith(_KEY))
 #: Instead of a modal's ID: the user's Home.
 HOME = "home"
@@ -103,7 +103,7 @@ class Record:
                 await put(connection, notes, row)
         elif self.key:
             async with self._database.quick_write() as connection:
-                await connection.execute(_GONE, {"key": self.key})
+                await connection.execute(_FORGET, {"key": self.key})
 
 
 class Placeholders:
@@ -155,7 +155,7 @@ class Placeholders:
     async def forget(self, placeholder: Placeholder) -> None:
         """Delete a record: the message is edited, or can't be."""
         async with self._database.quick_write() as connection:
-            await connection.execute(_GONE, {"key": _KEY + placeholder.id})
+            await connection.execute(_FORGET, {"key": _KEY + placeholder.id})
 
     async def close(self) -> None:
         """Give what is left to record a moment."""

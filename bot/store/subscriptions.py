@@ -17,7 +17,7 @@ from bot.store.tables import digests, notes, notices, subscriptions
 
 _CALENDAR = "calendar"
 #: Begins the key of the note that a channel was told that its notices mention nobody.
-GONE = "gone"
+NOBODY_MENTIONED = "gone"
 _ALL = select(subscriptions.c.subscription)
 
 
@@ -150,8 +150,8 @@ class Subscriptions:
             "channel": channel,
             "subscription": msgspec.json.encode(subscription).decode(),
         }
-        of_others = notes.c.key.startswith(f"{GONE} {channel} ")
-        of_others &= notes.c.key != f"{GONE} {channel} {subscription.mention}"
+        of_others = notes.c.key.startswith(f"{NOBODY_MENTIONED} {channel} ")
+        of_others &= notes.c.key != f"{NOBODY_MENTIONED} {channel} {subscription.mention}"
         async with self._database.quick_write() as connection:
             await put(connection, subscriptions, row)
             if kind == NOTICES:
